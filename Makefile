@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+#
+#   make run      build what is needed, boot it, and give a shell (ARGS="..." goes to scripts/run)
+#   make test     all tests (TESTS="pattern..." selects)
+#   make check    static checks: format, sparse, thread safety, sources that must not compile, size of the hypervisor
+#   make bench    measure; build/bench/latency.json
+#   make clean    remove build/ (the cache under ~/.cache/lichen stays)
+#
+# The parts: hyp, kernel, driver-domain, image. Each is also usable by `make -C`. V=1 shows the commands.
+
+parts := $(foreach d,hyp kernel driver-domain,$(if $(wildcard $(d)/Makefile),$(d)))
+jobs  := $(shell nproc)
+
+all: $(parts) image
+
+run: all
+	@scripts/run $(ARGS)
+
+test: all
+	@tests/run $(TESTS)
+
+check: deps
+	@scripts/check
+
+bench: all
+	@scripts/bench $(ARGS)
+
+clean:
+	rm -rf build
+
+deps:
+	@scripts/deps
+
+# The driver domain first: its Linux is the longest step.
+$(parts): deps
+	@scripts/step BUILD $@ $(MAKE) --no-print-directory -j$(jobs) -C $@
+
+image: deps
+	@scripts/step BUILD image $(MAKE) --no-print-directory -C images
+
+.PHONY: all run test check bench clean deps image $(parts) hyp kernel driver-domain
+.NOTPARALLEL:
