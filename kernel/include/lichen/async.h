@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Async functions: Rust's futures, in C.
+ *
+ * An async function is a frame (its arguments and the variables that outlive an await) plus a step function that returns
+ * PENDING or READY. Frames lie on the task's async stack, a caller below its callee:
+ *
+ *     sys_read | vfs_read | pipe_read | wait_on        <- async.top: the innermost frame
+ *
+ * AWAIT pushes the callee's frame and steps it at once. READY: the caller goes on, a plain function call, with no
+ * queue and no heap. PENDING: everybody returns up to the executor. A wake steps the *innermost* frame; when that is
+ * READY its caller is stepped, and so on: resuming costs nothing for depth.
+ *
+ *     ASYNC(pipe_read, struct pipe *pipe; struct kiov *to; u32 ticket; ssize_t n;)
+ *     {
+ *             ASYNC_BEGIN;
+ *             ...
+ *             AWAIT(wait_on, .queue = &f->pipe->readable, .ticket = f->ticket);
+ *             if (RESULT < 0)
+ *                     ASYNC_RETURN(RESULT);
+ *             ...
+ *             ASYNC_END;
+ *     }
+ *
+ * In the body `self` is the task and `f` the frame. Rules, and who enforces them:
+ *   - no spinlock across an AWAIT: clang -Wthread-safety (AWAIT may return);
+ *   - no local variable that lives across an AWAIT, put it into the frame: gcc -Wjump-misses-init and
+ *     -Wmaybe-uninitialized (the body is a switch, a resumed function jumps to its case);
+ *   - no AWAIT inside a `switch` of the body (its case would bind to the inner switch): stops at the first
+ *     resumption in async_corrupt(); use if/else, or choose first and await after the switch;
+ *   - one AWAIT a line (the line is the resume point, and what a backtrace shows).
+ *
+ * The result of an async function is one long: a value, or a negative errno. A frame that finds no room makes
+ * the await yield -ENOMEM. Frame fields that the AWAIT does not name start as zero.
+ */
+#ifndef LICHEN_ASYNC_H
+#define LICHEN_ASYNC_H
+
+#include <lichen/types.h>
+
+struct task;
+
+enum async_poll { PENDING, READY };
+
+/* What is constant about an async function: one static object each, found by backtraces through the frame. */
+struct async_fn {
+	enum async_poll (*step)(struct task *self, void *frame);
+	const char *name;
+	const char *file;
+	u32 frame_size; /* bytes, header included, a multiple of 16 */
+};
+
+struct async_frame {
+	const struct async_fn *fn;
+	struct async_frame *caller; /* NULL: the outermost */
+	u32 resume;		    /* 0: not begun; else the line of the await it is suspended in */
+	u32 flags;		    /* ASYNC_FRAME_* */
+};
+#define ASYNC_FRAME_SEGMENT 1u /* first in an overflow segment: popping it frees the segment */
+
+/*
+ * The async stack of a task: a first segment inside the task's own memory, and overflow segments from the
+ * slab, which go as soon as they are empty.
+ */
+struct async_stack {
+	struct async_frame *top;
+	char *sp, *limit; /* free room of the current segment */
+	long result;	  /* of the await that finished last */
+	struct async_segment *segment; /* NULL while in the first one */
+};
+
+/* Gives the task `bytes` of memory at `base` as its first segment. */
+void async_stack_init(struct async_stack *stack, void *base, size_t bytes);
+/* Room for a frame when the segment is full: NULL if there is no memory. Never blocks. */
+void *async_push_slow(struct async_stack *stack, size_t bytes);
+void async_pop_slow(struct async_stack *stack, struct async_frame *frame);
+/* A frame resumed at a point it does not have: a bug of the kernel. */
+void __noreturn async_corrupt(const struct async_frame *frame);
+/*
+ * Steps the innermost frame and unwinds: READY once no frame is left (the outermost's result is in
+ * stack->result), PENDING if the task must wait.
+ */
+enum async_poll async_resume(struct task *self);
+/* Calls a function through its descriptor: for AWAIT_OP and the executor's first step. */
+enum async_poll async_call(struct task *self, struct async_frame *caller, const struct async_fn *fn,
+	const void *args, size_t args_size);
+
+/* Every struct task begins with its async stack; task.h asserts it. */
+#define ASYNC_STACK(self) ((struct async_stack *)(self))
+
+static __always_inline void *async_push(struct async_stack *stack, size_t bytes)
+{
+	char *p = stack->sp;
+
+	if (unlikely((size_t)(stack->limit - p) < bytes))
+		return async_push_slow(stack, bytes);
+	stack->sp = p + bytes;
+	return p;
+}
+
+static __always_inline void async_pop(struct async_stack *stack, struct async_frame *frame)
+{
+	stack->top = frame->caller;
+	if (unlikely(frame->flags & ASYNC_FRAME_SEGMENT))
+		async_pop_slow(stack, frame);
+	else
+		stack->sp = (char *)frame;
+}
+
+/* In a header: makes an async function known. The fields named first are its arguments. */
+#define ASYNC_DECLARE(afn, ...)                                                                   \
+	struct afn##_frame {                                                                      \
+		struct async_frame async;                                                          \
+		__VA_ARGS__                                                                        \
+	} __aligned(16);                                                                           \
+	enum async_poll afn##_step(struct task *self, struct afn##_frame *f);                    \
+	extern const struct async_fn afn##_fn
+
+/* In a source file: the body of a declared one. */
+#define ASYNC_DEFINE(afn)                                                                         \
+	const struct async_fn afn##_fn = {                                                        \
+		.step = (enum async_poll (*)(struct task *, void *))afn##_step,                   \
+		.name = #afn,                                                                     \
+		.file = __FILE__,                                                                  \
+		.frame_size = sizeof(struct afn##_frame),                                         \
+	};                                                                                         \
+	enum async_poll afn##_step(struct task *self, struct afn##_frame *f)
+
+/* An async function of this file alone: declaration and body in one. */
+#define ASYNC(afn, ...)                                                                           \
+	ASYNC_STATIC(afn, __VA_ARGS__);                                                           \
+	ASYNC_STATIC_DEFINE(afn)
+
+/* The same in two parts, for mutual use or for a table of operations. */
+#define ASYNC_STATIC(afn, ...)                                                                    \
+	struct afn##_frame {                                                                      \
+		struct async_frame async;                                                          \
+		__VA_ARGS__                                                                        \
+	} __aligned(16);                                                                           \
+	static enum async_poll afn##_step(struct task *self, struct afn##_frame *f);             \
+	static const struct async_fn afn##_fn __unused = {                                        \
+		.step = (enum async_poll (*)(struct task *, void *))afn##_step,                   \
+		.name = #afn,                                                                     \
+		.file = __FILE__,                                                                  \
+		.frame_size = sizeof(struct afn##_frame),                                         \
+	}
+#define ASYNC_STATIC_DEFINE(afn)                                                                  \
+	static enum async_poll afn##_step(                                                        \
+		struct task *self __unused, struct afn##_frame *f)
+
+#define ASYNC_BEGIN                                                                                \
+	switch (f->async.resume) {                                                                 \
+	default:                                                                                   \
+		async_corrupt(&f->async);                                                          \
+	case 0:
+
+/* Falling off the end returns 0. */
+#define ASYNC_END                                                                                  \
+	}                                                                                          \
+	ASYNC_RETURN(0)
+
+#define RESULT (ASYNC_STACK(self)->result)
+
+#define ASYNC_RETURN(value)                                                                        \
+	do {                                                                                       \
+		RESULT = (long)(value);                                                            \
+		async_pop(ASYNC_STACK(self), &f->async);                                           \
+		return READY;                                                                      \
+	} while (0)
+
+/* Calls async function `callee` with its frame fields as named arguments; its result is RESULT. */
+#define AWAIT(callee, ...)                                                                         \
+	do {                                                                                       \
+		f->async.resume = __LINE__;                                                        \
+		if (ASYNC_ENTER(callee, &f->async, __VA_ARGS__) == PENDING)                        \
+			return PENDING;                                                            \
+		fallthrough;                                                                       \
+	case __LINE__:;                                                                            \
+	} while (0)
+
+/* Pushes the callee's frame and steps it at once. */
+#define ASYNC_ENTER(callee, caller_frame, ...)                                                     \
+	({                                                                                         \
+		struct callee##_frame *_callee =                                                   \
+			async_push(ASYNC_STACK(self), sizeof(struct callee##_frame));              \
+		enum async_poll _poll = READY;                                                     \
+		if (likely(_callee)) {                                                             \
+			*_callee = (struct callee##_frame){                                        \
+				.async = {.fn = &callee##_fn,                                      \
+					.caller = (caller_frame),                                  \
+					.flags = async_frame_flags(ASYNC_STACK(self), _callee)},   \
+				__VA_ARGS__};                                                      \
+			ASYNC_STACK(self)->top = &_callee->async;                                  \
+			_poll = callee##_step(self, _callee);                                      \
+		} else {                                                                           \
+			RESULT = -12; /* ENOMEM */                                                 \
+		}                                                                                  \
+		_poll;                                                                             \
+	})
+
+struct async_segment {
+	struct async_segment *below;
+	char *sp, *limit; /* of the segment below, when this one was begun */
+	size_t bytes;	  /* of `room` */
+	char room[] __aligned(16);
+};
+
+static __always_inline u32 async_frame_flags(struct async_stack *stack, void *frame)
+{
+	return stack->segment && unlikely(frame == stack->segment->room) ? ASYNC_FRAME_SEGMENT : 0;
+}
+
+/*
+ * A virtual call. An operation `op` fixes its arguments as a macro and a struct:
+ *
+ *     #define FILE_READ_ARGS struct file *file; struct kiov *to; loff_t pos;
+ *     struct file_read_args { FILE_READ_ARGS };
+ *
+ * an implementation begins its frame with them, ASYNC(pipe_read, FILE_READ_ARGS u32 ticket;), and the caller writes
+ *     AWAIT_OP(file->ops->read, file_read, .file = file, .to = to, .pos = pos);
+ */
+#define AWAIT_OP(fn, op, ...)                                                                      \
+	do {                                                                                       \
+		f->async.resume = __LINE__;                                                        \
+		if (async_call(self, &f->async, (fn), &(struct op##_args){__VA_ARGS__},            \
+			    sizeof(struct op##_args)) == PENDING)                                  \
+			return PENDING;                                                            \
+		fallthrough;                                                                       \
+	case __LINE__:;                                                                            \
+	} while (0)
+
+#endif
