@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* What user mode leaves behind in a thread: saved by the entry code straight into struct thread. */
+#ifndef ARCH_CONTEXT_H
+#define ARCH_CONTEXT_H
+
+#include <lichen/types.h>
+
+struct user_context {
+	u64 x[31];
+	u64 sp, pc, pstate;
+	u64 tls; /* TPIDR_EL0; saved when the thread leaves its CPU */
+	u64 fault_address, esr;
+	u32 fp_cpu;  /* whose registers still hold the vector state; ~0: none */
+	bool fp_live; /* the registers of fp_cpu are newer than `fp` */
+	struct {
+		__uint128_t v[32];
+		u32 fpsr, fpcr;
+	} fp __aligned(16);
+};
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address spaces: areas (VMAs) over files and anonymous memory, demand paging, copy-on-write.
+ *
+ * Locking: mm->lock (async rwlock) guards the tree of areas: faults read it, mmap and its like write it. mm->table_lock
+ * (spinlock) guards page-table entries; it nests inside. A fault takes a reference to the page, then installs
+ * the entry under table_lock after checking again.
+ */
+#ifndef LICHEN_MM_H
+#define LICHEN_MM_H
+
+#include <lichen/async.h>
+#include <lichen/page.h>
+#include <lichen/rbtree.h>
+#include <lichen/wait.h>
+#include <lichen/pagecache.h>
+#include <arch/pagetable.h>
+
+struct file;
+struct inode;
+
+enum vma_flag {
+	VMA_READ = 1 << 0,
+	VMA_WRITE = 1 << 1,
+	VMA_EXEC = 1 << 2,
+	VMA_SHARED = 1 << 3,
+	VMA_MAY_READ = 1 << 4, /* mprotect may grant it */
+	VMA_MAY_WRITE = 1 << 5,
+	VMA_MAY_EXEC = 1 << 6,
+	VMA_GROWSDOWN = 1 << 7, /* a stack */
+	VMA_DONTFORK = 1 << 8,
+	VMA_WIPEONFORK = 1 << 9,
+	VMA_LOCKED = 1 << 10,
+	VMA_NORESERVE = 1 << 11,
+	VMA_SPECIAL = 1 << 12, /* vdso and the like: not split, not merged */
+};
+
+struct vma {
+	struct rb_node node; /* in mm->areas, by start */
+	u64 start, end;	     /* page aligned */
+	u32 flags;
+	struct mm *mm;
+	struct file *file; /* counted; NULL: anonymous */
+	u64 offset;	   /* in the file, of `start`, bytes */
+	struct list cache_node; /* in file's page_cache.areas */
+	const char *name;  /* of a special area: "[stack]", "[heap]", "[vdso]" */
+	struct page *special; /* the pages of a special area, contiguous */
+};
+
+struct mm {
+	_Atomic u32 users; /* threads (and others that use the areas): the last one tears it down */
+	struct rwlock lock;
+	spinlock_t table_lock;
+	struct rb_tree areas;
+	u32 area_count;
+	struct arch_mm arch; /* root table, ASID */
+	u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+	u64 arg_start, arg_end, env_start, env_end;
+	u64 mmap_base;
+	u64 vdso;
+	_Atomic u64 total_pages, resident_anon, resident_file, resident_shared, table_pages, locked_pages;
+	u64 peak_total, peak_resident;
+	struct file *executable; /* counted; /proc/pid/exe */
+	u64 auxv[2 * 24]; /* /proc/pid/auxv */
+	bool dumpable;
+};
+
+struct mm *mm_create(void); /* one user, or NULL */
+void mm_get(struct mm *mm);
+/* Async because the last one may have dirty shared pages to hand to the page cache and files to close. */
+ASYNC_DECLARE(mm_put, struct mm *mm; struct vma *vma; struct file *file;);
+/* A copy for fork: private pages become copy-on-write in both. The mm in RESULT, or a negative errno. */
+ASYNC_DECLARE(mm_fork, struct mm *from; struct mm *to; struct vma *vma; u64 address;);
+/* Makes the CPU use it (NULL: no user address space). Interrupts masked or from the executor. */
+void mm_activate(struct mm *mm);
+
+/*
+ * A fault at `address` (byte) of the running thread's or another's address space.
+ * 0: try again. -EFAULT with SEGV_MAPERR, -EACCES: SEGV_ACCERR, -EIO: SIGBUS (BUS_ADRERR beyond the file's end), -ENOMEM.
+ */
+enum fault_access { FAULT_READ, FAULT_WRITE, FAULT_EXEC };
+ASYNC_DECLARE(mm_fault, struct mm *mm; u64 address; u32 access; struct page *page; u64 aux[6];);
+/* The part that needs no I/O and no waiting: 0, -EAGAIN (AWAIT(mm_fault)), or mm_fault's errors. */
+long mm_fault_fast(struct mm *mm, u64 address, enum fault_access access);
+
+/*
+ * Maps a file (or NULL) at `address` (0 or a hint, unless MAP_FIXED): the address, or -errno. prot, flags as mmap(2).
+ * Takes its own reference to the file.
+ */
+ASYNC_DECLARE(mm_map, struct mm *mm; struct file *file; u64 address; u64 length; u32 prot; u32 flags; u64 offset; u64 aux[8];);
+ASYNC_DECLARE(mm_unmap, struct mm *mm; u64 address; u64 length; u64 aux[8];);
+/* For exec: an area with no file, at a fixed place, as the stack and bss. */
+ASYNC_DECLARE(mm_map_anonymous, struct mm *mm; u64 address; u64 length; u32 vma_flags; const char *name;);
+ASYNC_DECLARE(mm_map_special, struct mm *mm; u64 address; struct page *page; u32 pages; u32 vma_flags; const char *name;);
+/* The area that holds or follows `address`; mm->lock held. */
+struct vma *vma_find(struct mm *mm, u64 address);
+
+/*
+ * The page at a user address for a device: faulted in, for write if asked, its reference taken; if `device` it lies in the
+ * pool afterwards (an anonymous page moves there, once, and stays). 0 and *page, -EFAULT, -ENOMEM.
+ * On success the caller drops it with page_put. The fast one never waits: -EAGAIN.
+ */
+ASYNC_DECLARE(mm_pin_page, struct mm *mm; u64 address; bool write; bool device; struct page **page;);
+long mm_pin_page_fast(struct mm *mm, u64 address, bool write, bool device, struct page **page);
+
+/* Reads or writes another address space (ptrace, /proc/pid/mem, cmdline): bytes done, or -errno if none. */
+ASYNC_DECLARE(mm_access, struct mm *mm; u64 address; void *buffer; size_t n; bool write; size_t done; struct page *page;);
+
+/* Takes the mappings of file pages [start, end) (page indexes) away from every address space: truncate, reclaim. */
+void mm_unmap_file_range(struct page_cache *cache, u64 start, u64 end, bool only_shared);
+
+#endif

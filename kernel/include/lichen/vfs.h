@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The virtual file system: inodes, the tree of names (dentries), mounts, open files.
+ *
+ *     fd -> struct file -> struct path { mount, dentry } -> struct inode -> page cache -> file system
+ *
+ * A file system implements struct inode_ops (names and attributes) and struct file_ops (open files); what may block is an
+ * async function, called by AWAIT_OP. An operation that is NULL does not exist and yields the errno that its comment names.
+ *
+ * Locking: inode->lock (async rwlock): directories: read for lookup and readdir, write for changes (parents before children, by
+ * address among unrelated); files: write for write(2), truncate, read for O_DIRECT reads. The dentry tree is guarded by
+ * dcache_lock (spinlock, in dcache.c). rename also takes sb->rename_mutex.
+ */
+#ifndef LICHEN_VFS_H
+#define LICHEN_VFS_H
+
+#include <lichen/async.h>
+#include <lichen/list.h>
+#include <lichen/pagecache.h>
+#include <lichen/uaccess.h>
+#include <lichen/wait.h>
+#include <linux/stat.h>
+#include <linux/fcntl.h>
+
+struct cred;
+struct path;
+struct vma;
+struct poll_table;
+
+/* Device numbers: major << 20 | minor. */
+#define MAKE_DEV(major, minor) (((dev_t)(major) << 20) | (minor))
+#define DEV_MAJOR(dev)	       ((u32)((dev) >> 20))
+#define DEV_MINOR(dev)	       ((u32)((dev) & 0xfffff))
+/* The form of stat(2)'s st_rdev and mknod(2). */
+static inline u32 dev_encode(dev_t dev)
+{
+	return (DEV_MINOR(dev) & 0xff) | (DEV_MAJOR(dev) << 8) | ((DEV_MINOR(dev) & ~0xffu) << 12);
+}
+static inline dev_t dev_decode(u32 dev)
+{
+	return MAKE_DEV((dev & 0xfff00) >> 8, (dev & 0xff) | ((dev >> 12) & 0xfff00));
+}
+
+struct inode {
+	_Atomic u32 refcount;
+	_Atomic u32 state; /* INODE_* */
+	struct superblock *sb;
+	ino_t number;
+	const struct inode_ops *ops;
+	const struct file_ops *file_ops; /* of files opened on it */
+	struct rwlock lock;
+	mode_t mode;
+	u32 nlink;
+	uid_t uid;
+	gid_t gid;
+	dev_t rdev; /* of device nodes */
+	u64 size;   /* bytes */
+	u64 blocks; /* of 512 bytes */
+	struct timespec64_ { s64 sec; u32 nsec; } atime, mtime, ctime, btime;
+	u64 version; /* changes with every change of a directory */
+	struct page_cache cache;
+	struct list sb_node;	/* in sb->inodes */
+	struct list hash_node;	/* inode_find() */
+	struct list dirty_node; /* inodes whose attributes must be written */
+	struct pipe *pipe;	/* of a FIFO */
+	void *private;		/* the file system's */
+	void *locks;		/* flock and fcntl locks, or NULL */
+};
+enum inode_state {
+	INODE_NEW = 1 << 0,   /* being read: wait */
+	INODE_DIRTY = 1 << 1, /* attributes */
+	INODE_DYING = 1 << 2,
+	INODE_BAD = 1 << 3,
+};
+
+#define NAME_MAX_ 255
+struct name {
+	const char *text; /* not terminated */
+	u32 length;	  /* 1..255 */
+	u32 hash;
+};
+
+/* The attributes that setattr changes. */
+struct attributes {
+	u32 valid; /* ATTR_* */
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	u64 size;
+	struct timespec64_ atime, mtime, ctime;
+};
+enum { ATTR_MODE = 1, ATTR_UID = 2, ATTR_GID = 4, ATTR_SIZE = 8, ATTR_ATIME = 16, ATTR_MTIME = 32, ATTR_CTIME = 64 };
+
+/* Results: an inode * (as long) with a reference, or -errno; else 0 or -errno. Permissions were checked by the caller. */
+#define INODE_LOOKUP_ARGS struct inode *dir; const struct name *name;
+struct inode_lookup_args { INODE_LOOKUP_ARGS };	/* inode, or -ENOENT */
+#define INODE_CREATE_ARGS struct inode *dir; const struct name *name; mode_t mode; dev_t rdev; const char *target;
+struct inode_create_args { INODE_CREATE_ARGS }; /* file, directory, symlink (target), device or fifo by mode's type: inode */
+#define INODE_LINK_ARGS struct inode *dir; const struct name *name; struct inode *inode;
+struct inode_link_args { INODE_LINK_ARGS };
+#define INODE_UNLINK_ARGS struct inode *dir; const struct name *name; struct inode *inode;
+struct inode_unlink_args { INODE_UNLINK_ARGS }; /* rmdir too; -ENOTEMPTY */
+#define INODE_RENAME_ARGS struct inode *from_dir; const struct name *from; struct inode *inode; struct inode *to_dir; const struct name *to; struct inode *over; u32 flags;
+struct inode_rename_args { INODE_RENAME_ARGS }; /* over: the inode that is replaced or exchanged, or NULL */
+#define INODE_READLINK_ARGS struct inode *inode; char *buf; size_t bytes;
+struct inode_readlink_args { INODE_READLINK_ARGS }; /* length, not terminated */
+#define INODE_SETATTR_ARGS struct inode *inode; const struct attributes *attributes;
+struct inode_setattr_args { INODE_SETATTR_ARGS }; /* size changes truncate */
+#define INODE_GETXATTR_ARGS struct inode *inode; const char *key; void *buf; size_t bytes;
+struct inode_getxattr_args { INODE_GETXATTR_ARGS };
+
+struct inode_ops {
+	const struct async_fn *lookup;	 /* -ENOTDIR */
+	const struct async_fn *create;	 /* -EPERM */
+	const struct async_fn *link;	 /* -EPERM */
+	const struct async_fn *unlink;	 /* -EPERM */
+	const struct async_fn *rename;	 /* -EPERM */
+	const struct async_fn *readlink; /* -EINVAL */
+	const struct async_fn *setattr;	 /* NULL: the inode alone is changed */
+	const struct async_fn *getxattr; /* -EOPNOTSUPP */
+	/* Brings computed attributes (procfs) up to date before stat; never blocks. */
+	void (*refresh)(struct inode *inode);
+	/* A magic link (/proc/pid/exe, fd/N): gives the path, with references, or -errno. */
+	long (*follow)(struct inode *inode, struct path *path);
+};
+
+struct path {
+	struct mount *mount;
+	struct dentry *dentry;
+};
+
+struct file {
+	_Atomic u32 refcount;
+	u32 flags; /* O_*, as F_GETFL shows them */
+	u32 mode;  /* FILE_* */
+	const struct file_ops *ops;
+	struct path path; /* counted */
+	struct inode *inode;
+	u64 pos;
+	struct mutex pos_lock; /* of seekable files alone; never held while a pipe or tty blocks */
+	void *private;
+	pid_t owner; /* F_SETOWN */
+	u64 read_ahead;
+	u32 error_sequence; /* of writeback, seen by fsync */
+	struct list epoll;  /* interests on it */
+};
+enum { FILE_READ = 1, FILE_WRITE = 2, FILE_SEEK = 4, FILE_PATH = 8 };
+
+#define FILE_OPEN_ARGS struct file *file; struct inode *inode;
+struct file_open_args { FILE_OPEN_ARGS };
+#define FILE_RELEASE_ARGS struct file *file;
+struct file_release_args { FILE_RELEASE_ARGS };
+/* pos: where to begin; streams ignore it. Bytes moved, 0 at the end, or -errno (-EAGAIN if it would block and file->flags has O_NONBLOCK). */
+#define FILE_READ_ARGS struct file *file; struct kiov *to; u64 pos; u32 flags; /* RWF_* */
+struct file_read_args { FILE_READ_ARGS };
+#define FILE_WRITE_ARGS struct file *file; struct kiov *from; u64 pos; u32 flags;
+struct file_write_args { FILE_WRITE_ARGS };
+/* Calls emit until it returns false (buffer full) or the directory ends; `pos` moves with it. 0 or -errno. Never holds a spinlock over emit. */
+struct dir_emit {
+	bool (*emit)(struct dir_emit *to, const char *name, u32 length, ino_t ino, u64 next_pos, u8 type);
+};
+#define FILE_READDIR_ARGS struct file *file; struct dir_emit *to;
+struct file_readdir_args { FILE_READDIR_ARGS };
+#define FILE_IOCTL_ARGS struct file *file; u32 command; u64 argument;
+struct file_ioctl_args { FILE_IOCTL_ARGS };
+#define FILE_FSYNC_ARGS struct file *file; u64 start; u64 end; bool data_only;
+struct file_fsync_args { FILE_FSYNC_ARGS };
+#define FILE_FALLOCATE_ARGS struct file *file; u32 mode; u64 pos; u64 n;
+struct file_fallocate_args { FILE_FALLOCATE_ARGS };
+
+struct file_ops {
+	const struct async_fn *open;	  /* NULL: nothing to do */
+	const struct async_fn *release;	  /* the last reference went */
+	const struct async_fn *flush;	  /* FILE_RELEASE_ARGS; each close(2) */
+	const struct async_fn *read;	  /* -EINVAL */
+	const struct async_fn *write;	  /* -EINVAL */
+	const struct async_fn *readdir;	  /* -ENOTDIR */
+	const struct async_fn *ioctl;	  /* -ENOTTY */
+	const struct async_fn *fsync;	  /* -EINVAL */
+	const struct async_fn *fallocate; /* -EOPNOTSUPP */
+	/* The ready mask (EPOLL*), and registers in `table` (NULL: only asks). NULL: always readable and writable. Never blocks. */
+	u32 (*poll)(struct file *file, struct poll_table *table);
+	/* -ENODEV; may refuse. Cached files: page_cache mapping, use file_mmap_cached. */
+	long (*mmap)(struct file *file, struct vma *vma);
+	/* NULL: the size rules. The new position or -errno; never blocks. */
+	s64 (*seek)(struct file *file, s64 offset, int whence);
+	/* /proc/pid/fdinfo lines. */
+	void (*show)(struct file *file, char *buf, size_t bytes);
+};
+
+/* --- dentries and mounts (dcache.c, mount.c) --- */
+struct dentry {
+	_Atomic u32 refcount;
+	u32 flags; /* DENTRY_* */
+	struct dentry *parent; /* itself: a root */
+	struct inode *inode;   /* counted; NULL: known not to exist */
+	struct name name;
+	struct list hash_node, child_node, children, lru_node;
+	char inline_name[40];
+};
+enum { DENTRY_MOUNTED = 1, DENTRY_UNHASHED = 2, DENTRY_NO_CACHE = 4 /* look again each time: procfs pids */ };
+
+struct mount {
+	_Atomic u32 refcount;
+	struct superblock *sb;
+	struct dentry *root;
+	struct mount *parent;	   /* NULL: the root mount */
+	struct dentry *mountpoint; /* in parent */
+	struct list node, children, child_node;
+	u32 flags; /* MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, ... */
+	u32 id;
+	char source[64];
+};
+
+struct superblock {
+	const struct filesystem *fs;
+	struct block_device *device; /* or NULL */
+	dev_t dev;
+	u32 flags; /* MS_RDONLY ... */
+	u32 block_size;
+	struct dentry *root;
+	struct list inodes;
+	struct mutex rename_mutex;
+	void *private;
+	_Atomic u32 mounts;
+};
+
+/* A mounted instance in sb->root, or an error. `data`: the option string, or NULL. */
+#define FS_MOUNT_ARGS struct superblock *sb; const char *source; const char *data;
+struct fs_mount_args { FS_MOUNT_ARGS };
+#define FS_SB_ARGS struct superblock *sb;
+struct fs_sb_args { FS_SB_ARGS };
+#define FS_INODE_ARGS struct inode *inode;
+struct fs_inode_args { FS_INODE_ARGS };
+struct kstatfs_ { u64 type, blocks, bfree, bavail, files, ffree; u32 bsize, namelen; u64 fsid; };
+
+struct filesystem {
+	const char *name;
+	u32 flags; /* FS_* */
+	const struct async_fn *mount;
+	const struct async_fn *unmount;	     /* FS_SB_ARGS: all is written, no inode is used any more */
+	const struct async_fn *sync;	     /* FS_SB_ARGS: write metadata, flush the device */
+	const struct async_fn *remount;	     /* FS_SB_ARGS: sb->flags has the new state */
+	const struct async_fn *write_inode;  /* FS_INODE_ARGS: attributes to disk buffers */
+	const struct async_fn *evict_inode;  /* FS_INODE_ARGS: last reference; nlink 0: free it on disk */
+	void (*free_inode)(struct inode *inode); /* the memory */
+	void (*statfs)(struct superblock *sb, struct kstatfs_ *st);
+	struct list node;
+};
+enum { FS_NEEDS_DEVICE = 1, FS_NO_CACHE = 2 /* evict at last put */, FS_SINGLE = 4 /* one instance */ };
+void filesystem_register(struct filesystem *fs);
+
+/* --- inodes (inode.c) --- */
+/* Initialises the generic part; refcount 1. */
+void inode_init(struct inode *inode, struct superblock *sb, ino_t number);
+/* In memory, with a reference, or NULL. */
+struct inode *inode_find(struct superblock *sb, ino_t number);
+/* Makes it findable. -EEXIST if another is there. */
+long inode_hash(struct inode *inode);
+void inode_get(struct inode *inode);
+/* May write and evict, so async. */
+ASYNC_DECLARE(inode_put, struct inode *inode;);
+void inode_dirty(struct inode *inode);
+void inode_touch(struct inode *inode, u32 attr_times); /* ATTR_ATIME | ATTR_MTIME | ATTR_CTIME: now, and dirty */
+
+/* --- names --- */
+enum lookup_flag {
+	LOOKUP_FOLLOW = 1,     /* the last component, if a link */
+	LOOKUP_PARENT = 2,     /* stop before the last component: path is the directory, last the name */
+	LOOKUP_DIRECTORY = 4,
+	LOOKUP_EMPTY = 8,      /* AT_EMPTY_PATH */
+	LOOKUP_NEGATIVE = 16,  /* a missing last component is no error: path->dentry->inode is NULL */
+	LOOKUP_RESOLVE_MASK = 0xff00, /* openat2's RESOLVE_* << 8 */
+};
+/* Resolves a kernel string: *path with references. `last` (PARENT) points into `name`. Never changes the tree. */
+ASYNC_DECLARE(path_lookup, int dirfd; const char *name; u32 flags; struct path *path; struct name *last; u64 aux[12];);
+void path_get(struct path *path);
+/* May evict inodes. */
+ASYNC_DECLARE(path_put, struct path *path; struct dentry *dentry;);
+/* The absolute name as the thread's root sees it, into the end of buf: its start, or an error pointer (-ENAMETOOLONG). */
+char *path_name(const struct path *path, char *buf, size_t bytes);
+/* 0 or -EACCES; mask of MAY_*: the running thread's fsuid, fsgid, groups, capabilities. */
+enum { MAY_EXEC = 1, MAY_WRITE = 2, MAY_READ = 4 };
+long inode_permission(struct inode *inode, u32 mask);
+
+/* --- open files (file.c) --- */
+/* flags, mode as open(2): a file * (as long), or -errno. */
+ASYNC_DECLARE(file_open, int dirfd; const char *name; u32 flags; mode_t mode; u32 resolve; u64 aux[16];);
+/* For pipes, eventfds and so on: an anonymous inode named "pipe:[N]" or "anon_inode:[name]". NULL without memory. */
+struct file *file_anonymous(const char *name, const struct file_ops *ops, void *private, u32 flags);
+void file_get(struct file *file);
+ASYNC_DECLARE(file_put, struct file *file; struct path path;);
+/* Reads into a kernel buffer at pos: bytes or -errno. For exec and the like. */
+ASYNC_DECLARE(file_read_kernel, struct file *file; void *buf; size_t n; u64 pos; struct kiov iov;);
+/* Generic implementations for cached files. */
+extern const struct async_fn file_read_cached_fn, file_write_cached_fn, file_fsync_cached_fn;
+long file_mmap_cached(struct file *file, struct vma *vma);
+
+/* --- file descriptors of the running thread (fdtable.c) --- */
+/* The file with a reference, or NULL: -EBADF. O_PATH files only if asked. */
+struct file *fd_get(int fd);
+struct file *fd_get_any(int fd);
+/* Gives away the reference: the descriptor, or -EMFILE, -ENOMEM (then the reference is still the caller's). */
+int fd_install(struct file *file, bool cloexec);
+int fd_install_from(struct file *file, int minimum, bool cloexec);
+/*
+ * Fast path of system calls: without a reference while the table is not shared. Ends with fd_done(). Must not be kept after another call
+ * could close it; with threads it takes a reference.
+ */
+
+/* --- readiness (poll.c) --- */
+/* To be called by a file's poll operation, once for each queue that will be woken when its mask changes. */
+void poll_register(struct poll_table *table, struct wait_queue *queue);
+
+/* --- device nodes (devtmpfs.c) --- */
+/* Makes /dev/NAME (may contain a directory) and its operations known; S_IFCHR or S_IFBLK in mode. 0 or -errno. */
+long device_register(const char *name, mode_t mode, dev_t dev, const struct file_ops *ops, void *private);
+const struct file_ops *device_ops(mode_t type, dev_t dev, void **private);
+
+#endif
