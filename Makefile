@@ -9,6 +9,7 @@
 # The parts: hyp, kernel, driver-domain, image. Each is also usable by `make -C`. V=1 shows the commands.
 
 parts := $(foreach d,hyp kernel driver-domain,$(if $(wildcard $(d)/Makefile),$(d)))
+test_parts := $(foreach d,host guest,$(if $(wildcard tests/$(d)/Makefile),$(d)))
 jobs  := $(shell nproc)
 
 all: $(parts) image
@@ -16,11 +17,11 @@ all: $(parts) image
 run: all
 	@scripts/run $(ARGS)
 
-test: all
+test: all tests
 	@tests/run $(TESTS)
 
 check: deps
-	@scripts/check
+	@tests/run check/
 
 bench: all
 	@scripts/bench $(ARGS)
@@ -38,5 +39,9 @@ $(parts): deps
 image: deps
 	@scripts/step BUILD image $(MAKE) --no-print-directory -C images
 
-.PHONY: all run test check bench clean deps image $(parts) hyp kernel driver-domain
+# Programs for tests: build/tests/host/, build/tests/guest/
+tests: deps
+	@$(foreach d,$(test_parts),scripts/step BUILD tests/$(d) $(MAKE) --no-print-directory -j$(jobs) -C tests/$(d) &&) :
+
+.PHONY: tests all run test check bench clean deps image $(parts) hyp kernel driver-domain
 .NOTPARALLEL:

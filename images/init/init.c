@@ -227,6 +227,21 @@ static void mount_root(void)
 	mkdir(ROOT "/run/lock", 01777);
 }
 
+/* The name of the machine is the root file system's to say. A kernel without one keeps its own. */
+static void hostname_set(void)
+{
+	char name[65];
+	int fd = open(ROOT "/etc/hostname", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, name, sizeof(name) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return;
+	name[n] = '\0';
+	sethostname(name, strcspn(name, "\n"));
+}
+
 /* Children first; what stays busy is made read-only, so that the disk is clean in any case. */
 static void unmount_root(void)
 {
@@ -361,6 +376,7 @@ int main(void)
 	control = device_open(PORT(5), O_RDWR);
 	run_parse();
 	mount_root();
+	hostname_set();
 	for (unsigned i = 0; i < run.puts; i++)
 		put_file(i, run.put[i]);
 
