@@ -75,6 +75,7 @@ typedef uint64_t lichen_u64;
 
 #define LICHEN_SLOTS 32  /* at most; the real number is in lichen_control */
 #define LICHEN_QUEUES 64 /* of a device */
+#define LICHEN_CHANNELS 8 /* at most: one for each of the first CPUs of the backend's domain */
 
 /*
  * The frontend's register page: the register layout of virtio-mmio version 2 (virtio 1.2, 4.2.2), 4 KiB, read-only
@@ -113,6 +114,8 @@ struct lichen_control {
 	lichen_u32 slots;
 	lichen_u32 channels;
 	lichen_u32 completion_sgi; /* the SGI of GICv3 completions, or ~0 */
+	lichen_u32 frontend_cpus;  /* of the largest frontend domain: a hint for the number of queues */
+	lichen_u32 reserved;
 };
 
 /*
