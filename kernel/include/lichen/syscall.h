@@ -21,7 +21,15 @@
 #define ERESTARTSYS	      512 /* restart if SA_RESTART or no handler runs, else EINTR */
 #define ERESTARTNOINTR	      513 /* always restart */
 #define ERESTARTNOHAND	      514 /* restart if no handler runs, else EINTR */
-#define ERESTART_RESTARTBLOCK 516 /* as NOHAND, by restart_syscall with what thread->restart holds */
+#define ERESTART_RESTARTBLOCK 516 /* as NOHAND, by restart_syscall with what thread->restart_* holds */
+/*
+ * A system call that yields -EINTR (what an interrupted wait yields) is treated as one that yields -ERESTARTSYS: that is
+ * right for nearly all. Calls that Linux never restarts (epoll_wait, rt_sigtimedwait, semop ...) yield -EINTR_FINAL.
+ */
+#define EINTR_FINAL	      517
+
+/* The arguments of a function that goes on with an interrupted call (thread->restart_fn). */
+#define RESTART_ARGS u64 restart[4];
 
 struct syscall {
 	u16 number;

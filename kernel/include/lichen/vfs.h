@@ -308,6 +308,23 @@ int fd_install_from(struct file *file, int minimum, bool cloexec);
  * could close it; with threads it takes a reference.
  */
 
+/* --- what fork, exec and exit do with them (fdtable.c) --- */
+/* A table with no descriptors, a copy of a table (shares the open files): one user; NULL without memory. */
+struct files *files_create(void);
+struct files *files_copy(struct files *from);
+void files_get(struct files *files);
+/* The last user closes all. */
+ASYNC_DECLARE(files_put, struct files *files; u32 fd; struct file *file;);
+/* exec: closes what has FD_CLOEXEC, in a table that is not shared. */
+ASYNC_DECLARE(files_close_on_exec, struct files *files; u32 fd; struct file *file;);
+/* The same for root, working directory and umask. */
+struct fs_context;
+struct fs_context *fs_context_copy(struct fs_context *from);
+void fs_context_get(struct fs_context *fs);
+ASYNC_DECLARE(fs_context_put, struct fs_context *fs;);
+/* The tables of PID 1: the root mount; descriptors 0, 1 and 2 on /dev/console where it exists. */
+struct fs_context *fs_context_initial(void);
+
 /* --- readiness (poll.c) --- */
 /* To be called by a file's poll operation, once for each queue that will be woken when its mask changes. */
 void poll_register(struct poll_table *table, struct wait_queue *queue);
