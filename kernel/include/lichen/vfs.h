@@ -289,6 +289,8 @@ ASYNC_DECLARE(file_open, int dirfd; const char *name; u32 flags; mode_t mode; u3
 /* For pipes, eventfds and so on: an anonymous inode named "pipe:[N]" or "anon_inode:[name]". NULL without memory. */
 struct file *file_anonymous(const char *name, const struct file_ops *ops, void *private, u32 flags);
 void file_get(struct file *file);
+/* A reference, unless the last one is going just now: for those who point at files without holding them. */
+bool file_get_live(struct file *file);
 ASYNC_DECLARE(file_put, struct file *file; struct path path;);
 /* Reads into a kernel buffer at pos: bytes or -errno. For exec and the like. */
 ASYNC_DECLARE(file_read_kernel, struct file *file; void *buf; size_t n; u64 pos; struct kiov iov;);
@@ -303,6 +305,8 @@ struct file *fd_get_any(int fd);
 /* Gives away the reference: the descriptor, or -EMFILE, -ENOMEM (then the reference is still the caller's). */
 int fd_install(struct file *file, bool cloexec);
 int fd_install_from(struct file *file, int minimum, bool cloexec);
+/* close(2): 0 or -EBADF, or the error of the file's flush. */
+ASYNC_DECLARE(fd_close, int fd; struct file *file; long error;);
 /*
  * Fast path of system calls: without a reference while the table is not shared. Ends with fd_done(). Must not be kept after another call
  * could close it; with threads it takes a reference.
