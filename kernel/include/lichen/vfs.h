@@ -7,9 +7,11 @@
  * A file system implements struct inode_ops (names and attributes) and struct file_ops (open files); what may block is an
  * async function, called by AWAIT_OP. An operation that is NULL does not exist and yields the errno that its comment names.
  *
- * Locking: inode->lock (async rwlock): directories: read for lookup and readdir, write for changes (parents before children, by
- * address among unrelated); files: write for write(2), truncate, read for O_DIRECT reads. The dentry tree is guarded by
- * dcache_lock (spinlock, in dcache.c). rename also takes sb->rename_mutex.
+ * Locking, outermost first: sb->rename_mutex (rename between two directories); inode->lock (async rwlock): directories: read
+ * for lookup and readdir, write for changes (parents before children, by address among unrelated); files: write for
+ * write(2) and truncate, read for O_DIRECT reads. The VFS takes it around the operations of inode_ops and readdir; a file's read
+ * and write operations take it themselves. Innermost dcache_lock (spinlock, dcache.c): the tree of dentries and of mounts.
+ * A whole path of cached names is walked under it at one go, with no reference counted on the way.
  */
 #ifndef LICHEN_VFS_H
 #define LICHEN_VFS_H
@@ -21,9 +23,13 @@
 #include <lichen/wait.h>
 #include <linux/stat.h>
 #include <linux/fcntl.h>
+#include <asm/errno.h>
 
 struct cred;
 struct path;
+struct cpio_entry;
+struct inode_locks;
+struct inode_watches;
 struct vma;
 struct poll_table;
 
@@ -62,15 +68,21 @@ struct inode {
 	struct list sb_node;	/* in sb->inodes */
 	struct list hash_node;	/* inode_find() */
 	struct list dirty_node; /* inodes whose attributes must be written */
+	struct list lru_node;	/* unused ones that stay in memory */
+	_Atomic s32 writers;	/* open for writing; < 0: being executed, and openers for writing get -ETXTBSY */
 	struct pipe *pipe;	/* of a FIFO */
 	void *private;		/* the file system's */
-	void *locks;		/* flock and fcntl locks, or NULL */
+	struct inode_locks *locks;     /* flock and fcntl locks, or NULL (locks.c) */
+	struct inode_watches *watches; /* inotify, or NULL (inotify.c) */
+	char *target; /* of a symlink, terminated, if the file system has it in memory; its own, as long as the inode */
 };
 enum inode_state {
-	INODE_NEW = 1 << 0,   /* being read: wait */
 	INODE_DIRTY = 1 << 1, /* attributes */
-	INODE_DYING = 1 << 2,
-	INODE_BAD = 1 << 3,
+	INODE_DYING = 1 << 2, /* being evicted: inode_find() waits for its end */
+	INODE_BAD = 1 << 3,   /* could not be read: everything on it is -EIO */
+	INODE_HASHED = 1 << 4,
+	INODE_NO_CACHE = 1 << 5, /* its name is looked up again each time; in a directory: no name that is missing is remembered */
+	INODE_ANONYMOUS = 1 << 6, /* pipe:[N] and the like: has no name in any directory */
 };
 
 #define NAME_MAX_ 255
@@ -95,7 +107,8 @@ enum { ATTR_MODE = 1, ATTR_UID = 2, ATTR_GID = 4, ATTR_SIZE = 8, ATTR_ATIME = 16
 #define INODE_LOOKUP_ARGS struct inode *dir; const struct name *name;
 struct inode_lookup_args { INODE_LOOKUP_ARGS };	/* inode, or -ENOENT */
 #define INODE_CREATE_ARGS struct inode *dir; const struct name *name; mode_t mode; dev_t rdev; const char *target;
-struct inode_create_args { INODE_CREATE_ARGS }; /* file, directory, symlink (target), device or fifo by mode's type: inode */
+/* File, directory, symlink (target), device, fifo or socket by mode's type: inode. name NULL (if FS_TMPFILE): nlink 0, in no directory. */
+struct inode_create_args { INODE_CREATE_ARGS };
 #define INODE_LINK_ARGS struct inode *dir; const struct name *name; struct inode *inode;
 struct inode_link_args { INODE_LINK_ARGS };
 #define INODE_UNLINK_ARGS struct inode *dir; const struct name *name; struct inode *inode;
@@ -131,7 +144,7 @@ struct path {
 
 struct file {
 	_Atomic u32 refcount;
-	u32 flags; /* O_*, as F_GETFL shows them */
+	u32 flags; /* O_*, as F_GETFL shows them; O_CLOEXEC is the descriptor's */
 	u32 mode;  /* FILE_* */
 	const struct file_ops *ops;
 	struct path path; /* counted */
@@ -139,12 +152,13 @@ struct file {
 	u64 pos;
 	struct mutex pos_lock; /* of seekable files alone; never held while a pipe or tty blocks */
 	void *private;
-	pid_t owner; /* F_SETOWN */
+	pid_t owner; /* F_SETOWN: > 0 a process, < 0 a group */
+	u32 owner_signal; /* F_SETSIG */
 	u64 read_ahead;
 	u32 error_sequence; /* of writeback, seen by fsync */
 	struct list epoll;  /* interests on it */
 };
-enum { FILE_READ = 1, FILE_WRITE = 2, FILE_SEEK = 4, FILE_PATH = 8 };
+enum { FILE_READ = 1, FILE_WRITE = 2, FILE_SEEK = 4 /* has a position */, FILE_PATH = 8 /* O_PATH */, FILE_WRITER = 16 /* counted in inode->writers */ };
 
 #define FILE_OPEN_ARGS struct file *file; struct inode *inode;
 struct file_open_args { FILE_OPEN_ARGS };
@@ -155,9 +169,11 @@ struct file_release_args { FILE_RELEASE_ARGS };
 struct file_read_args { FILE_READ_ARGS };
 #define FILE_WRITE_ARGS struct file *file; struct kiov *from; u64 pos; u32 flags;
 struct file_write_args { FILE_WRITE_ARGS };
-/* Calls emit until it returns false (buffer full) or the directory ends; `pos` moves with it. 0 or -errno. Never holds a spinlock over emit. */
+/* Calls to->emit from to->pos on until it returns false (buffer full) or the directory ends. 0 or -errno. Never holds a spinlock over emit, which may touch user memory. */
 struct dir_emit {
+	/* next_pos: the position after this entry. false: it was not taken, stop. type: DT_*. */
 	bool (*emit)(struct dir_emit *to, const char *name, u32 length, ino_t ino, u64 next_pos, u8 type);
+	u64 pos; /* where to begin; the operation sets it to next_pos of each entry that was taken, and at the end */
 };
 #define FILE_READDIR_ARGS struct file *file; struct dir_emit *to;
 struct file_readdir_args { FILE_READDIR_ARGS };
@@ -189,24 +205,29 @@ struct file_ops {
 };
 
 /* --- dentries and mounts (dcache.c, mount.c) --- */
+/*
+ * A name in a directory. Whoever holds a reference keeps it, and its inode, as they are; with none left a hashed one stays on
+ * the LRU list, others go. A child holds a reference to its parent.
+ */
 struct dentry {
-	_Atomic u32 refcount;
-	u32 flags; /* DENTRY_* */
+	_Atomic u32 refcount; /* 1 -> 0 under dcache_lock alone */
+	u32 flags;	      /* DENTRY_* */
 	struct dentry *parent; /* itself: a root */
 	struct inode *inode;   /* counted; NULL: known not to exist */
 	struct name name;
+	struct superblock *sb;
 	struct list hash_node, child_node, children, lru_node;
 	char inline_name[40];
 };
-enum { DENTRY_MOUNTED = 1, DENTRY_UNHASHED = 2, DENTRY_NO_CACHE = 4 /* look again each time: procfs pids */ };
+enum { DENTRY_MOUNTED = 1, DENTRY_UNHASHED = 2 /* removed, or never to be found by name */ };
 
 struct mount {
-	_Atomic u32 refcount;
+	_Atomic u32 refcount; /* paths in it, mounts on it, and one while it is in the tree */
 	struct superblock *sb;
 	struct dentry *root;
-	struct mount *parent;	   /* NULL: the root mount */
-	struct dentry *mountpoint; /* in parent */
-	struct list node, children, child_node;
+	struct mount *parent;	   /* NULL: the root mount, or detached */
+	struct dentry *mountpoint; /* in parent, counted */
+	struct list node, children, child_node, hash_node;
 	u32 flags; /* MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, ... */
 	u32 id;
 	char source[64];
@@ -222,7 +243,10 @@ struct superblock {
 	struct list inodes;
 	struct mutex rename_mutex;
 	void *private;
-	_Atomic u32 mounts;
+	_Atomic u32 mounts;  /* in which it can be seen; the last umount unmounts it */
+	_Atomic u32 writers; /* files open for writing: remounting read-only is -EBUSY */
+	struct list node;    /* of all */
+	char options[64];    /* for /proc/mounts, beyond ro and rw: ",size=64k"; the file system's to fill */
 };
 
 /* A mounted instance in sb->root, or an error. `data`: the option string, or NULL. */
@@ -247,56 +271,132 @@ struct filesystem {
 	void (*statfs)(struct superblock *sb, struct kstatfs_ *st);
 	struct list node;
 };
-enum { FS_NEEDS_DEVICE = 1, FS_NO_CACHE = 2 /* evict at last put */, FS_SINGLE = 4 /* one instance */ };
+enum {
+	FS_NEEDS_DEVICE = 1, /* source is a block device, in sb->device, opened for the mount alone */
+	FS_NO_CACHE = 2,     /* inodes go at the last put */
+	FS_SINGLE = 4,	     /* one instance, seen by every mount */
+	FS_TMPFILE = 8,	     /* create without a name */
+};
 void filesystem_register(struct filesystem *fs);
+struct filesystem *filesystem_find(const char *name); /* or NULL */
+/* For file systems' mount: the root dentry of sb, which takes over the inode's reference. -ENOMEM (the reference is the caller's). */
+long superblock_set_root(struct superblock *sb, struct inode *inode);
 
 /* --- inodes (inode.c) --- */
 /* Initialises the generic part; refcount 1. */
 void inode_init(struct inode *inode, struct superblock *sb, ino_t number);
-/* In memory, with a reference, or NULL. */
-struct inode *inode_find(struct superblock *sb, ino_t number);
-/* Makes it findable. -EEXIST if another is there. */
+/* In memory, with a reference (as long), or 0. Waits for the end of one that is just being evicted. */
+ASYNC_DECLARE(inode_find, struct superblock *sb; ino_t number; struct inode *inode; u32 ticket;);
+/* Makes it findable, when it is wholly read. -EEXIST if another is there. */
 long inode_hash(struct inode *inode);
 void inode_get(struct inode *inode);
 /* May write and evict, so async. */
-ASYNC_DECLARE(inode_put, struct inode *inode;);
+ASYNC_DECLARE(inode_put, struct inode *inode; const struct filesystem *fs;);
+/* Its attributes will be written (write_inode) in at most 5 s, by sync, or before it is evicted. */
 void inode_dirty(struct inode *inode);
+/* All dirty inodes of a file system: pages, then attributes. 0 or the first error. */
+ASYNC_DECLARE(inode_sync_all, struct superblock *sb; struct inode *inode; long error;);
+ASYNC_DECLARE(inode_sync, struct inode *inode; bool pages; long error;);
+/* Sets mode, file_ops and rdev of a device, FIFO or socket node. */
+void inode_init_special(struct inode *inode, mode_t mode, dev_t rdev);
+/* The owner of a new inode in dir: the thread's fsuid, the directory's group if it is setgid; the mode, directories inherit setgid. */
+void inode_init_owner(struct inode *inode, const struct inode *dir, mode_t mode);
+/* Drops unused dentries and inodes, at most n: what reclaim calls. */
+ASYNC_DECLARE(vfs_shrink, u32 n; struct dentry *dentry; struct inode *inode;);
 void inode_touch(struct inode *inode, u32 attr_times); /* ATTR_ATIME | ATTR_MTIME | ATTR_CTIME: now, and dirty */
 
-/* --- names --- */
+/* --- names (path.c) --- */
 enum lookup_flag {
 	LOOKUP_FOLLOW = 1,     /* the last component, if a link */
-	LOOKUP_PARENT = 2,     /* stop before the last component: path is the directory, last the name */
+	LOOKUP_PARENT = 2,     /* stop before the last component: lookup.path is the directory, lookup.last the name */
 	LOOKUP_DIRECTORY = 4,
 	LOOKUP_EMPTY = 8,      /* AT_EMPTY_PATH */
-	LOOKUP_NEGATIVE = 16,  /* a missing last component is no error: path->dentry->inode is NULL */
-	LOOKUP_RESOLVE_MASK = 0xff00, /* openat2's RESOLVE_* << 8 */
+	LOOKUP_RESOLVE_SHIFT = 8, /* openat2's RESOLVE_*, shifted */
+	LOOKUP_RESOLVE_MASK = 0xff00,
 };
-/* Resolves a kernel string: *path with references. `last` (PARENT) points into `name`. Never changes the tree. */
-ASYNC_DECLARE(path_lookup, int dirfd; const char *name; u32 flags; struct path *path; struct name *last; u64 aux[12];);
+enum last_type { LAST_NORMAL, LAST_ROOT, LAST_DOT, LAST_DOTDOT };
+/* A walk over a path, in the frame of who walks. lookup_end() when done; path is the caller's then. */
+struct lookup {
+	struct path path;    /* where it has come to; counted */
+	struct path scope;   /* what RESOLVE_BENEATH and _IN_ROOT do not leave; counted, or empty */
+	const char *rest;    /* still to walk */
+	char *buffer;	     /* kmalloc: what `rest` and `last` lie in once a link was followed; or NULL */
+	struct name last;    /* the component that is looked at; with LOOKUP_PARENT the last one */
+	const char *after;   /* what follows `last` */
+	struct dentry *asked; /* what the file system answered; counted */
+	u32 flags;
+	u8 last_type, links;
+	bool slash; /* LOOKUP_PARENT: slashes follow the last component */
+	bool counted;
+};
+/* Resolves a kernel string: 0 and *path with references, or -errno. Never changes the tree. */
+ASYNC_DECLARE(path_lookup, int dirfd; const char *name; u32 flags; struct path *path; struct lookup lookup;);
 void path_get(struct path *path);
 /* May evict inodes. */
-ASYNC_DECLARE(path_put, struct path *path; struct dentry *dentry;);
+ASYNC_DECLARE(path_put, struct path *path;);
+ASYNC_DECLARE(dentry_put, struct dentry *dentry; struct inode *inode;);
 /* The absolute name as the thread's root sees it, into the end of buf: its start, or an error pointer (-ENAMETOOLONG). */
 char *path_name(const struct path *path, char *buf, size_t bytes);
 /* 0 or -EACCES; mask of MAY_*: the running thread's fsuid, fsgid, groups, capabilities. */
 enum { MAY_EXEC = 1, MAY_WRITE = 2, MAY_READ = 4 };
 long inode_permission(struct inode *inode, u32 mask);
 
-/* --- open files (file.c) --- */
-/* flags, mode as open(2): a file * (as long), or -errno. */
-ASYNC_DECLARE(file_open, int dirfd; const char *name; u32 flags; mode_t mode; u32 resolve; u64 aux[16];);
-/* For pipes, eventfds and so on: an anonymous inode named "pipe:[N]" or "anon_inode:[name]". NULL without memory. */
+/* --- open files (file.c, open.c) --- */
+/* Beside O_*: to be executed (-EACCES unless a regular file with x, on a mount without noexec); writers get ETXTBSY until it is put. */
+#define OPEN_EXEC 0x40000000u
+/* flags, mode as open(2) (umask is applied), name a kernel string: a file * (as long), or -errno. */
+ASYNC_DECLARE(file_open, int dirfd; const char *name; u32 flags; mode_t mode; u32 resolve; u32 access; bool created;
+	struct file *file; struct dentry *dentry; long error; struct lookup lookup;);
+/* Opens what a path leads to; the path stays the caller's. */
+ASYNC_DECLARE(file_open_path, const struct path *path; u32 flags; struct file *file; long error;);
+/*
+ * For eventfds and so on: an anonymous inode, "anon_inode:NAME" (NAME with its brackets, if any). "pipe" and "socket" make
+ * an inode of their own, "pipe:[N]". NULL without memory.
+ */
 struct file *file_anonymous(const char *name, const struct file_ops *ops, void *private, u32 flags);
-void file_get(struct file *file);
+/* Another open file on the anonymous inode of `other`: the second end of a pipe. */
+struct file *file_anonymous_on(struct file *other, const struct file_ops *ops, void *private, u32 flags);
+static inline void file_get(struct file *file)
+{
+	atomic_fetch_add_explicit(&file->refcount, 1, memory_order_relaxed);
+}
+/* Drops a reference unless it is the last. */
+static inline bool file_put_fast(struct file *file)
+{
+	u32 n = atomic_load_explicit(&file->refcount, memory_order_relaxed);
+
+	while (n > 1)
+		if (atomic_compare_exchange_weak_explicit(&file->refcount, &n, n - 1,
+			    memory_order_acq_rel, memory_order_relaxed))
+			return true;
+	return false;
+}
 /* A reference, unless the last one is going just now: for those who point at files without holding them. */
 bool file_get_live(struct file *file);
 ASYNC_DECLARE(file_put, struct file *file; struct path path;);
-/* Reads into a kernel buffer at pos: bytes or -errno. For exec and the like. */
-ASYNC_DECLARE(file_read_kernel, struct file *file; void *buf; size_t n; u64 pos; struct kiov iov;);
+/* Reads into a kernel buffer at pos: bytes (short at the end of file alone) or -errno. For exec and the like. */
+ASYNC_DECLARE(file_read_kernel, struct file *file; void *buf; size_t n; u64 pos; size_t done; struct kiov iov;);
+ASYNC_DECLARE(file_write_kernel, struct file *file; const void *buf; size_t n; u64 pos; size_t done; struct kiov iov;);
+/* After reading: the access time, as the mount wants it (relatime). */
+void file_accessed(struct file *file);
+/*
+ * Before writing to a regular file, its inode->lock held for writing: *pos is where (O_APPEND), *n shortened to what the limits
+ * allow. 0, -EFBIG (and SIGXFSZ), or -errno; setuid bits are taken away, times touched.
+ */
+ASYNC_DECLARE(file_write_begin, struct file *file; u64 *pos; size_t *n; struct attributes attributes;);
 /* Generic implementations for cached files. */
 extern const struct async_fn file_read_cached_fn, file_write_cached_fn, file_fsync_cached_fn;
 long file_mmap_cached(struct file *file, struct vma *vma);
+/* 0 and no writer until inode_allow_write(), or -ETXTBSY. */
+long inode_deny_write(struct inode *inode);
+void inode_allow_write(struct inode *inode);
+/* For readdir: "." and "..", at positions 0 and 1. False: stop. */
+bool dir_emit_dots(struct file *file, struct dir_emit *to);
+/* DT_* of a mode. */
+static inline u8 dir_type(mode_t mode)
+{
+	return (mode >> 12) & 15;
+}
 
 /* --- file descriptors of the running thread (fdtable.c) --- */
 /* The file with a reference, or NULL: -EBADF. O_PATH files only if asked. */
@@ -308,9 +408,26 @@ int fd_install_from(struct file *file, int minimum, bool cloexec);
 /* close(2): 0 or -EBADF, or the error of the file's flush. */
 ASYNC_DECLARE(fd_close, int fd; struct file *file; long error;);
 /*
- * Fast path of system calls: without a reference while the table is not shared. Ends with fd_done(). Must not be kept after another call
- * could close it; with threads it takes a reference.
+ * The fast path of system calls: the file for the length of one call, without a reference while the table is not shared (nobody
+ * else can close it then; with threads it takes one). file NULL: -EBADF.
+ *
+ *     f->fd = fd_begin(self, number);
+ *     if (!f->fd.file) ASYNC_RETURN(-EBADF);
+ *     ...
+ *     FD_END(f->fd);      contains an AWAIT and changes RESULT
  */
+struct fd_use {
+	struct file *file;
+	bool counted;
+};
+struct fd_use fd_begin(struct task *self, int fd);
+/* O_PATH files too. */
+struct fd_use fd_begin_any(struct task *self, int fd);
+#define FD_END(use)                                                                                \
+	do {                                                                                       \
+		if (unlikely((use).counted) && !file_put_fast((use).file))                          \
+			AWAIT(file_put, .file = (use).file);                                       \
+	} while (0)
 
 /* --- what fork, exec and exit do with them (fdtable.c) --- */
 /* A table with no descriptors, a copy of a table (shares the open files): one user; NULL without memory. */
@@ -326,8 +443,22 @@ struct fs_context;
 struct fs_context *fs_context_copy(struct fs_context *from);
 void fs_context_get(struct fs_context *fs);
 ASYNC_DECLARE(fs_context_put, struct fs_context *fs;);
-/* The tables of PID 1: the root mount; descriptors 0, 1 and 2 on /dev/console where it exists. */
+/* The one of PID 1: the root mount. NULL without memory. */
 struct fs_context *fs_context_initial(void);
+/* Opens descriptors 0, 1 and 2 of the running thread (PID 1's) on /dev/console; where there is none, none. 0 or -errno. */
+ASYNC_DECLARE(open_console, struct file *file; long error;);
+/* The n-th open file of another table, with a reference, or NULL; and the first descriptor >= fd that is open, or -1. For /proc. */
+struct file *files_file_get(struct files *files, int fd);
+int files_next(struct files *files, int fd);
+bool files_cloexec(struct files *files, int fd);
+
+/* --- boot (initramfs.c) --- */
+/*
+ * Unpacks cpio archives (newc, possibly several, with zeroes between) into the root file system, and makes /dev/console if that has
+ * none. Before the first program. 0, or -errno and a log line.
+ */
+ASYNC_DECLARE(initramfs_unpack, const void *archive; size_t bytes; size_t at; struct file *file; u64 done; struct inode *dir;
+	struct inode *inode; struct name last; struct kiov iov; struct cpio_entry *entry; struct list links; long error;);
 
 /* --- readiness (poll.c) --- */
 /* To be called by a file's poll operation, once for each queue that will be woken when its mask changes. */
@@ -336,6 +467,10 @@ void poll_register(struct poll_table *table, struct wait_queue *queue);
 /* --- device nodes (devtmpfs.c) --- */
 /* Makes /dev/NAME (may contain a directory) and its operations known; S_IFCHR or S_IFBLK in mode. 0 or -errno. */
 long device_register(const char *name, mode_t mode, dev_t dev, const struct file_ops *ops, void *private);
+/* Takes it away again. */
+void device_unregister(const char *name, mode_t mode, dev_t dev);
 const struct file_ops *device_ops(mode_t type, dev_t dev, void **private);
+/* A symbolic link in /dev. */
+long device_link(const char *name, const char *target);
 
 #endif
