@@ -156,13 +156,13 @@ struct thread {
 	bool stopped;	 /* counted in process->stopped_threads */
 	bool in_execve;
 	/* system calls */
-	s16 syscall;	    /* number, -1 outside */
+	s16 syscall;	    /* number, -1 outside, and when the call replaced all registers */
 	s16 restart;	    /* the ERESTART code of the call that just ended, or 0 */
 	u64 syscall_x0;	    /* the first argument, for restarts */
 	const struct async_fn *restart_fn; /* what restart_syscall runs: its arguments are RESTART_ARGS */
 	u64 restart_args[4];
 	/* futex, exit */
-	u32 __user *clear_child_tid;
+	u32 __user *clear_child_tid, *set_child_tid; /* set: at the first return to user mode */
 	u64 robust_list;
 	int exit_code; /* of this thread: as wait4 gives it */
 	struct completion *vfork_done; /* the parent's, in its frame: completed when this thread's mm goes */

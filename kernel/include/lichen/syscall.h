@@ -30,6 +30,7 @@
 
 /* The arguments of a function that goes on with an interrupted call (thread->restart_fn). */
 #define RESTART_ARGS u64 restart[4];
+struct restart_args { RESTART_ARGS };
 
 struct syscall {
 	u16 number;

@@ -42,6 +42,11 @@ struct task {
 #define TASK_RESCHED	BIT(2) /* should give way before it returns to user mode */
 #define TASK_WORK	BIT(3) /* has something to do before it returns to user mode: process.h */
 
+/*
+ * Prepares a zeroed task whose first async segment is `bytes` at `room`: weight of nice 0, any CPU, state BLOCKED, so that
+ * nothing happens to it before task_start.
+ */
+void task_init(struct task *task, void *room, size_t bytes);
 /* Makes a task runnable for the first time. */
 void task_start(struct task *task);
 /* From any context. Harmless on a task that is not waiting. */
