@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * virtio-blk (virtio 1.2, 5.2) on any block device of Linux: a chain of the ring becomes a bio on the very same
+ * pages, the bio's end becomes a used entry. On the path of a read or a write of up to INLINE_SEGMENTS segments
+ * nothing is copied and nothing is allocated: each head of a ring has its request, made when the ring starts.
+ *
+ *     channel's thread:   vring_next -> request -> submit_bio
+ *     end of the bio (any context, mostly the device's interrupt):  status byte, vring_push, signal
+ *
+ * A queue has one consumer, the thread of its channel; its producers hold `lock`.
+ *
+ * Reset: the queues stop taking chains, the bios in flight end, and only then do we say that we are done: after
+ * that no byte of the frontend's memory is touched on behalf of the old driver.
+ */
+#define pr_fmt(format) "lichen: " format
+
+#include <linux/blkdev.h>
+#include <linux/file.h>
+#include <linux/slab.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include "lichen.h"
+#include "vring.h"
+
+#define QUEUE_MAX 256
+#define INLINE_SEGMENTS 4
+/* Data segments that we offer; a chain has a header and a status besides. */
+#define SEGMENTS_MAX (VRING_SEGMENTS - 2)
+/* Ranges of one discard or write-zeroes request. */
+#define RANGES_MAX 16
+#define SECTORS_MAX (UINT_MAX >> SECTOR_SHIFT)
+
+struct block_queue;
+
+struct block_request {
+	struct bio bio; /* the common case; a request of ranges has bios of its own */
+	struct block_queue *queue;
+	u8 *status;
+	u32 written; /* bytes of the used entry when all goes well */
+	u16 head;
+	bool in_flight;
+	struct bio_vec *segments; /* allocated: more than there are inline */
+	struct bio_vec inline_segments[INLINE_SEGMENTS];
+};
+
+struct block_queue {
+	struct block *block;
+	unsigned int index;
+	bool running; /* chains may be taken; written with the channels quiet */
+	unsigned int in_flight;
+	struct lichen_queue_view view;
+	struct vring_device ring;
+	spinlock_t lock; /* producers of the ring, in_flight of the queue and of its requests */
+	struct block_request *requests; /* one a head; they stay from reset to reset */
+	unsigned int request_count;
+	struct vring_chain chain; /* the consumer's */
+};
+
+struct block {
+	struct slot *slot;
+	struct file *file;
+	struct block_device *bdev;
+	u64 features;
+	u64 driver_features;
+	u32 generation;
+	bool started;
+	bool read_only;
+	char id[VIRTIO_BLK_ID_BYTES];
+	wait_queue_head_t drained;
+	unsigned int queue_count;
+	struct block_queue queues[];
+};
+
+/* ---- the end of a request ---- */
+
+static void request_end(struct block_request *request, u8 status)
+{
+	struct block_queue *queue = request->queue;
+	struct block *block = queue->block;
+	unsigned long flags;
+
+	if (unlikely(request->segments)) {
+		kfree(request->segments);
+		request->segments = NULL;
+	}
+	*request->status = status;
+	spin_lock_irqsave(&queue->lock, flags);
+	/* The driver may use the head again as soon as the used index moves. */
+	WRITE_ONCE(request->in_flight, false);
+	vring_push(&queue->ring, request->head, status == VIRTIO_BLK_S_OK ? request->written : 1);
+	if (vring_signal_needed(&queue->ring))
+		queue_signal(block->slot->index, &queue->view);
+	/* Under the lock: whoever waits may free the block once it has had the lock itself. */
+	if (!--queue->in_flight && unlikely(!READ_ONCE(queue->running)))
+		wake_up(&block->drained);
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+static u8 status_of(blk_status_t status)
+{
+	switch (status) {
+	case BLK_STS_OK:
+		return VIRTIO_BLK_S_OK;
+	case BLK_STS_NOTSUPP:
+		return VIRTIO_BLK_S_UNSUPP;
+	default:
+		return VIRTIO_BLK_S_IOERR;
+	}
+}
+
+static void request_bio_end(struct bio *bio)
+{
+	request_end(container_of(bio, struct block_request, bio), status_of(bio->bi_status));
+}
+
+/* The last bio of a chain of our own allocation. */
+static void request_ranges_end(struct bio *bio)
+{
+	struct block_request *request = bio->bi_private;
+	u8 status = status_of(bio->bi_status);
+
+	bio_put(bio);
+	request_end(request, status);
+}
+
+/* ---- taking a chain apart ---- */
+
+/* Copy `length` bytes at `offset` of the readable part. The caller has checked the length. */
+static void chain_read(const struct vring_chain *chain, u32 offset, void *to, u32 length)
+{
+	unsigned int i;
+
+	for (i = 0; i < chain->readable && length; i++) {
+		const struct vring_segment *segment = &chain->segment[i];
+		u32 n;
+
+		if (offset >= segment->length) {
+			offset -= segment->length;
+			continue;
+		}
+		n = min(length, segment->length - offset);
+		memcpy(to, segment->data + offset, n);
+		to += n;
+		length -= n;
+		offset = 0;
+	}
+}
+
+/* Copy to the beginning of the writable part. */
+static void chain_write(const struct vring_chain *chain, const void *from, u32 length)
+{
+	unsigned int i;
+
+	for (i = chain->readable; i < chain->segments && length; i++) {
+		u32 n = min(length, chain->segment[i].length);
+
+		memcpy(chain->segment[i].data, from, n);
+		from += n;
+		length -= n;
+	}
+}
+
+/*
+ * Add `length` bytes at `offset` of the segments from `first` on to the bio. Physically contiguous memory is
+ * contiguous in the page array, so a segment of any length is one bio_vec.
+ */
+static void bio_add_chain(struct bio *bio, const struct vring_chain *chain, unsigned int first, u32 offset, u32 length)
+{
+	unsigned int i;
+
+	for (i = first; length; i++) {
+		const struct vring_segment *segment = &chain->segment[i];
+		void *data;
+		u32 n;
+
+		if (offset >= segment->length) {
+			offset -= segment->length;
+			continue;
+		}
+		data = segment->data + offset;
+		n = min(length, segment->length - offset);
+		__bio_add_page(bio, virt_to_page(data), n, offset_in_page(data));
+		length -= n;
+		offset = 0;
+	}
+}
+
+static void request_read_write(struct block_request *request, const struct vring_chain *chain, blk_opf_t opf, u64 sector)
+{
+	struct block *block = request->queue->block;
+	bool write = op_is_write(opf);
+	unsigned int first = write ? 0 : chain->readable;
+	unsigned int count = write ? chain->readable : chain->segments - chain->readable;
+	u32 offset = write ? sizeof(struct virtio_blk_outhdr) : 0;
+	u32 length = write ? chain->readable_bytes - sizeof(struct virtio_blk_outhdr) : chain->writable_bytes - 1;
+	struct bio_vec *segments = request->inline_segments;
+	struct bio *bio = &request->bio;
+
+	if (!length || length % SECTOR_SIZE || sector > (U64_MAX >> SECTOR_SHIFT) || (write && block->read_only)) {
+		request_end(request, VIRTIO_BLK_S_IOERR);
+		return;
+	}
+	/* The header or the status byte may stand alone in their segment; room for them does no harm. */
+	if (unlikely(count > INLINE_SEGMENTS))
+		segments = request->segments = kmalloc_array(count, sizeof(*segments), GFP_NOIO | __GFP_NOFAIL);
+	bio_init(bio, block->bdev, segments, count > INLINE_SEGMENTS ? count : INLINE_SEGMENTS, opf);
+	bio->bi_iter.bi_sector = sector;
+	bio->bi_end_io = request_bio_end;
+	bio_add_chain(bio, chain, first, offset, length);
+	if (!write)
+		request->written = length + 1;
+	submit_bio_noacct(bio);
+}
+
+static void request_flush(struct block_request *request)
+{
+	struct bio *bio = &request->bio;
+
+	bio_init(bio, request->queue->block->bdev, NULL, 0, REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC);
+	bio->bi_end_io = request_bio_end;
+	submit_bio(bio);
+}
+
+/* Discard and write zeroes (virtio 1.2, 5.2.6): a list of ranges. May sleep for memory. */
+static void request_ranges(struct block_request *request, const struct vring_chain *chain, u32 type)
+{
+	struct block *block = request->queue->block;
+	struct virtio_blk_discard_write_zeroes ranges[RANGES_MAX];
+	u32 length = chain->readable_bytes - sizeof(struct virtio_blk_outhdr);
+	u64 capacity = bdev_nr_sectors(block->bdev);
+	struct bio *last = NULL;
+	unsigned int i, count;
+	u8 status = VIRTIO_BLK_S_OK;
+
+	if (!length || length % sizeof(ranges[0]) || length > sizeof(ranges)) {
+		request_end(request, VIRTIO_BLK_S_IOERR);
+		return;
+	}
+	count = length / sizeof(ranges[0]);
+	chain_read(chain, sizeof(struct virtio_blk_outhdr), ranges, length);
+	for (i = 0; i < count; i++) {
+		u64 sector = le64_to_cpu(ranges[i].sector), n = le32_to_cpu(ranges[i].num_sectors);
+		u32 flags = le32_to_cpu(ranges[i].flags);
+
+		if (flags & ~(type == VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0))
+			status = VIRTIO_BLK_S_UNSUPP;
+		else if (sector > capacity || n > capacity - sector)
+			status = VIRTIO_BLK_S_IOERR;
+	}
+	for (i = 0; i < count && status == VIRTIO_BLK_S_OK; i++) {
+		u64 sector = le64_to_cpu(ranges[i].sector), n = le32_to_cpu(ranges[i].num_sectors);
+		int error;
+
+		if (!n)
+			continue;
+		if (type == VIRTIO_BLK_T_DISCARD)
+			error = __blkdev_issue_discard(block->bdev, sector, n, GFP_NOIO, &last);
+		else
+			error = __blkdev_issue_zeroout(block->bdev, sector, n, GFP_NOIO, &last,
+						       le32_to_cpu(ranges[i].flags) ? 0 : BLKDEV_ZERO_NOUNMAP);
+		if (error)
+			status = error == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
+	}
+	if (!last) {
+		request_end(request, status);
+		return;
+	}
+	if (status != VIRTIO_BLK_S_OK)
+		bio_io_error(last);
+	last->bi_private = request;
+	last->bi_end_io = request_ranges_end;
+	submit_bio(last);
+}
+
+/* One chain. False when it is no request at all, and the ring is not to be trusted further. */
+static const char *request_start(struct block_queue *queue, const struct vring_chain *chain)
+{
+	struct block *block = queue->block;
+	struct block_request *request = &queue->requests[chain->head];
+	const struct vring_segment *last = &chain->segment[chain->segments - 1];
+	struct virtio_blk_outhdr header;
+	unsigned long flags;
+	u32 type;
+
+	if (chain->readable_bytes < sizeof(header))
+		return "a request without a header";
+	if (!chain->writable_bytes)
+		return "a request without a status";
+	if (READ_ONCE(request->in_flight))
+		return "a head that is in flight already";
+	if (likely(chain->segment[0].length >= sizeof(header)))
+		memcpy(&header, chain->segment[0].data, sizeof(header));
+	else
+		chain_read(chain, 0, &header, sizeof(header));
+
+	request->status = last->data + last->length - 1;
+	request->written = 1;
+	spin_lock_irqsave(&queue->lock, flags);
+	request->in_flight = true;
+	queue->in_flight++;
+	spin_unlock_irqrestore(&queue->lock, flags);
+
+	type = le32_to_cpu(header.type);
+	switch (type) {
+	case VIRTIO_BLK_T_IN:
+		request_read_write(request, chain, REQ_OP_READ | REQ_SYNC, le64_to_cpu(header.sector));
+		break;
+	case VIRTIO_BLK_T_OUT:
+		request_read_write(request, chain, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE, le64_to_cpu(header.sector));
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		request_flush(request);
+		break;
+	case VIRTIO_BLK_T_GET_ID:
+		chain_write(chain, block->id, min_t(u32, sizeof(block->id), chain->writable_bytes - 1));
+		request->written = chain->writable_bytes;
+		request_end(request, VIRTIO_BLK_S_OK);
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		if (block->driver_features & BIT_ULL(type == VIRTIO_BLK_T_DISCARD ? VIRTIO_BLK_F_DISCARD :
+										     VIRTIO_BLK_F_WRITE_ZEROES)) {
+			request_ranges(request, chain, type);
+			break;
+		}
+		fallthrough;
+	default:
+		request_end(request, VIRTIO_BLK_S_UNSUPP);
+	}
+	return NULL;
+}
+
+static void block_queue_serve(struct block_queue *queue)
+{
+	struct blk_plug plug;
+	const char *why = NULL;
+	int more;
+
+	/* One plug for all: requests of a burst reach the device's queue together. */
+	blk_start_plug(&plug);
+	do {
+		while ((more = vring_next(&queue->ring, &queue->chain)) > 0) {
+			why = request_start(queue, &queue->chain);
+			if (unlikely(why))
+				goto broken;
+		}
+		if (unlikely(more < 0)) {
+			why = queue->ring.broken;
+			goto broken;
+		}
+	} while (vring_notify_enable(&queue->ring));
+	blk_finish_plug(&plug);
+	return;
+broken:
+	blk_finish_plug(&plug);
+	queue->running = false;
+	slot_broken(queue->block->slot, queue->index, why);
+}
+
+static void block_kick(struct slot *slot, u64 queues)
+{
+	struct block *block = slot->owner;
+
+	for (; queues; queues &= queues - 1) {
+		unsigned int q = __ffs64(queues);
+
+		if (q < block->queue_count && block->queues[q].running)
+			block_queue_serve(&block->queues[q]);
+	}
+}
+
+/* ---- start and reset ---- */
+
+static int block_queue_start(struct block *block, struct block_queue *queue)
+{
+	struct lichen_queue_view *view = &queue->view;
+	unsigned int i;
+	int error;
+
+	view_read_queue(block->slot->index, queue->index, view);
+	if (!view->ready)
+		return 0;
+	if (!view->num || view->num > QUEUE_MAX)
+		return -EINVAL;
+	if (queue->request_count < view->num) {
+		kvfree(queue->requests);
+		queue->request_count = 0;
+		queue->requests = kvcalloc(view->num, sizeof(*queue->requests), GFP_KERNEL);
+		if (!queue->requests)
+			return -ENOMEM;
+		for (i = 0; i < view->num; i++) {
+			queue->requests[i].queue = queue;
+			queue->requests[i].head = i;
+		}
+		queue->request_count = view->num;
+	}
+	error = vring_device_start(&queue->ring, view->num, view->desc, view->driver, view->device,
+				   block->driver_features, pool_translate, NULL);
+	if (error)
+		return error;
+	smp_store_release(&queue->running, true);
+	/* Whatever was made available before we looked, and kicked in vain. */
+	channel_kick(view->channel, block->slot->index, BIT_ULL(queue->index));
+	return 0;
+}
+
+static void block_start(struct block *block, u64 features)
+{
+	unsigned int q;
+
+	block->driver_features = features;
+	block->started = true;
+	for (q = 0; q < block->queue_count; q++) {
+		int error = block_queue_start(block, &block->queues[q]);
+
+		if (error) {
+			slot_warn(block->slot, "queue %u does not start: error %d\n", q, error);
+			slot_broken(block->slot, q, "its rings are not usable");
+			return;
+		}
+	}
+}
+
+static bool block_drained(struct block *block)
+{
+	unsigned int q, in_flight = 0;
+
+	for (q = 0; q < block->queue_count; q++) {
+		spin_lock_irq(&block->queues[q].lock);
+		in_flight += block->queues[q].in_flight;
+		spin_unlock_irq(&block->queues[q].lock);
+	}
+	return !in_flight;
+}
+
+/* After this nothing of ours touches the rings or the buffers. */
+static void block_stop(struct block *block)
+{
+	unsigned int q;
+
+	for (q = 0; q < block->queue_count; q++)
+		WRITE_ONCE(block->queues[q].running, false);
+	channels_quiesce();
+	wait_event(block->drained, block_drained(block));
+	block->started = false;
+}
+
+static void block_change(struct slot *slot, const struct view *view)
+{
+	struct block *block = slot->owner;
+
+	if (view->generation != block->generation) {
+		block_stop(block);
+		block->generation = view->generation;
+		hypercall(LICHEN_HVC_RESET_DONE, slot->index, view->generation, 0, 0, 0);
+		/* A newer view is announced by a bit of its own, and DRIVER_OK comes after the acknowledgement. */
+		return;
+	}
+	if (!block->started && view->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		block_start(block, view->driver_features);
+}
+
+static void block_free(struct block *block)
+{
+	unsigned int q;
+
+	for (q = 0; q < block->queue_count; q++)
+		kvfree(block->queues[q].requests);
+	fput(block->file);
+	kvfree(block);
+}
+
+static void block_release(struct slot *slot)
+{
+	struct block *block = slot->owner;
+
+	block_stop(block);
+	block_free(block);
+}
+
+static const struct slot_operations block_operations = {
+	.kick = block_kick,
+	.change = block_change,
+	.release = block_release,
+};
+
+/* ---- attach ---- */
+
+static void block_config(struct block *block, struct virtio_blk_config *config)
+{
+	struct block_device *bdev = block->bdev;
+	unsigned int physical = bdev_physical_block_size(bdev), logical = bdev_logical_block_size(bdev);
+
+	block->features = BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
+			  BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
+			  BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) | BIT_ULL(VIRTIO_BLK_F_TOPOLOGY) | BIT_ULL(VIRTIO_BLK_F_MQ);
+	config->capacity = cpu_to_le64(bdev_nr_sectors(bdev));
+	config->seg_max = cpu_to_le32(SEGMENTS_MAX);
+	config->blk_size = cpu_to_le32(logical);
+	config->physical_block_exp = ilog2(physical / logical);
+	config->min_io_size = cpu_to_le16(bdev_io_min(bdev) / logical);
+	config->opt_io_size = cpu_to_le32(bdev_io_opt(bdev) / logical);
+	config->num_queues = cpu_to_le16(block->queue_count);
+	if (bdev_write_cache(bdev))
+		block->features |= BIT_ULL(VIRTIO_BLK_F_FLUSH);
+	if (block->read_only) {
+		block->features |= BIT_ULL(VIRTIO_BLK_F_RO);
+		return;
+	}
+	if (bdev_max_discard_sectors(bdev)) {
+		block->features |= BIT_ULL(VIRTIO_BLK_F_DISCARD);
+		config->max_discard_sectors = cpu_to_le32(SECTORS_MAX);
+		config->max_discard_seg = cpu_to_le32(RANGES_MAX);
+		config->discard_sector_alignment = cpu_to_le32(bdev_discard_granularity(bdev) >> SECTOR_SHIFT);
+	}
+	/* Linux writes zeroes itself for a device that has no command for it. */
+	block->features |= BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES);
+	config->max_write_zeroes_sectors = cpu_to_le32(SECTORS_MAX);
+	config->max_write_zeroes_seg = cpu_to_le32(RANGES_MAX);
+	config->write_zeroes_may_unmap = 1;
+}
+
+int block_attach(const struct backend_block *what, struct file *file)
+{
+	struct slot *slot = slot_get(what->slot);
+	struct virtio_blk_config config = {};
+	struct view view;
+	struct block *block;
+	unsigned int q, queues = what->queues;
+	int error;
+
+	if (!slot || queues > LICHEN_QUEUES)
+		return -EINVAL;
+	if (!S_ISBLK(file_inode(file)->i_mode))
+		return -ENOTBLK;
+	if (!queues)
+		queues = clamp(lichen_window.control->frontend_cpus, 1u, (u32)LICHEN_QUEUES);
+	block = kvzalloc(struct_size(block, queues, queues), GFP_KERNEL);
+	if (!block)
+		return -ENOMEM;
+	block->slot = slot;
+	block->file = get_file(file);
+	block->bdev = I_BDEV(file->f_mapping->host);
+	block->queue_count = queues;
+	memcpy(block->id, what->id, sizeof(block->id));
+	init_waitqueue_head(&block->drained);
+	for (q = 0; q < queues; q++) {
+		block->queues[q].block = block;
+		block->queues[q].index = q;
+		spin_lock_init(&block->queues[q].lock);
+	}
+	view_read(what->slot, &view);
+	block->generation = view.generation;
+	block->read_only = what->read_only || !(file->f_mode & FMODE_WRITE) || bdev_read_only(block->bdev);
+	block_config(block, &config);
+
+	error = slot_attach(&(struct slot_attach){
+		.slot = what->slot,
+		.device_id = VIRTIO_ID_BLOCK,
+		.queues = queues,
+		.queue_max = QUEUE_MAX,
+		.features = block->features,
+		.config = &config,
+		.config_length = sizeof(config),
+		.operations = &block_operations,
+		.owner = block,
+	});
+	if (error) {
+		block_free(block);
+		return error;
+	}
+	slot_info(slot, "%pg, %llu MiB%s, %u queues\n", block->bdev, (u64)bdev_nr_sectors(block->bdev) >> 11,
+		  block->read_only ? ", read-only" : "", queues);
+	return 0;
+}
