@@ -502,8 +502,8 @@ ASYNC(epoll_wait_masked, int epfd; struct epoll_event __user *events; int max; n
 	}
 	AWAIT(epoll_wait, .epfd = f->epfd, .events = f->events, .max = f->max, .deadline = f->deadline);
 	f->result = RESULT;
-	if (f->sigmask && f->result != -EINTR)
-		signal_mask_end(thread_of(self));
+	if (f->sigmask)
+		signal_mask_end(thread_of(self), f->result == -EINTR);
 	ASYNC_RETURN(f->result);
 	ASYNC_END;
 }

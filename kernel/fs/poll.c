@@ -224,8 +224,8 @@ SYSCALL_ASYNC(ppoll, 5, SYS_ARG(struct pollfd_ __user *, fds) SYS_ARG(u32, count
 			signal_mask_temporary(thread_of(self), f->mask);
 		AWAIT(poll_wait, .items = f->items, .count = f->count, .deadline = f->deadline);
 		f->result = RESULT;
-		if (f->sigmask && f->result != -ERESTARTNOHAND)
-			signal_mask_end(thread_of(self));
+		if (f->sigmask)
+			signal_mask_end(thread_of(self), f->result == -ERESTARTNOHAND);
 	}
 	if (f->result >= 0) {
 		for (u32 i = 0; i < f->count; i++)
@@ -358,8 +358,8 @@ SYSCALL_ASYNC(pselect6, 6, SYS_ARG(int, n) SYS_ARG(u64 __user *, readable) SYS_A
 			signal_mask_temporary(thread_of(self), f->mask);
 		AWAIT(poll_wait, .items = f->items, .count = f->count, .deadline = f->deadline);
 		f->result = RESULT;
-		if (f->sig.mask && f->result != -ERESTARTNOHAND)
-			signal_mask_end(thread_of(self));
+		if (f->sig.mask)
+			signal_mask_end(thread_of(self), f->result == -ERESTARTNOHAND);
 	}
 	if (f->result >= 0)
 		f->result = select_report(&f->sets, f->items, f->count);
