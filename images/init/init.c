@@ -50,6 +50,7 @@ static struct {
 	const char *root;
 	const char *token;
 	unsigned rows, columns;
+	time_t time;
 	char *argv[ITEMS + 1], *env[ITEMS + 1], *put[ITEMS + 1];
 	unsigned args, envs, puts;
 } run = { .root = "/dev/vda1", .token = "" };
@@ -152,7 +153,7 @@ static void list_add(char **list, unsigned *count, char *item)
 }
 
 /*
- * mode=interactive|command   root=DEVICE   token=TEXT   rows=N   columns=N
+ * mode=interactive|command   root=DEVICE   token=TEXT   time=SECONDS (since 1970)   rows=N   columns=N
  * arg=TEXT, env=NAME=VALUE, put=OCTAL_MODE:PATH: as often as needed, in order; the content of the n-th put
  * is PUT_DIR/n, counted from 0.
  */
@@ -181,6 +182,8 @@ static void run_parse(void)
 			run.root = value;
 		else if (!strcmp(item, "token"))
 			run.token = value;
+		else if (!strcmp(item, "time"))
+			run.time = (time_t)strtoll(value, NULL, 10);
 		else if (!strcmp(item, "rows"))
 			run.rows = (unsigned)strtoul(value, NULL, 10);
 		else if (!strcmp(item, "columns"))
@@ -375,6 +378,11 @@ int main(void)
 	mount_kernel("sysfs", "/sys", NULL, false);
 	control = device_open(PORT(5), O_RDWR);
 	run_parse();
+	if (run.time) {
+		/* Neither kernel drives a real-time clock. */
+		struct timespec now = { run.time, 0 };
+		clock_settime(CLOCK_REALTIME, &now);
+	}
 	mount_root();
 	hostname_set();
 	for (unsigned i = 0; i < run.puts; i++)
@@ -425,8 +433,11 @@ int main(void)
 	while (wait4(-1, &status, 0, NULL) > 0 || errno == EINTR)
 		;
 	if (run.interactive) {
-		tcdrain(standard[0]);
+		/* The end of the session has hung up every opened file of its terminal. */
+		close(standard[0]);
+		standard[0] = device_open(CONSOLE, O_WRONLY | O_NOCTTY);
 		write_all(standard[0], run.token, strlen(run.token));
+		tcdrain(standard[0]);
 	} else {
 		write_all(standard[1], run.token, strlen(run.token));
 		write_all(standard[2], run.token, strlen(run.token));
