@@ -262,8 +262,12 @@ domain lichen
 
         if not shutil.which(self.command[0]):
             raise Error(f"{self.command[0]} is missing: run scripts/deps")
+        environment = dict(os.environ)
+        if "LICHEN_QEMU_PRELOAD" in environment:  # scripts/bench: tests/bench/virtual-latency.c
+            environment["LD_PRELOAD"] = environment["LICHEN_QEMU_PRELOAD"]
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=open(self.path("qemu"), "wb"), preexec_fn=die_with_parent)
+                                        stderr=open(self.path("qemu"), "wb"), env=environment,
+                                        preexec_fn=die_with_parent)
         for name, listener in listeners.items():
             listener.settimeout(0.2)
             while name not in self.sockets:

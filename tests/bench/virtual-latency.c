@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+/*
+ * For measurements under QEMU -icount, preloaded into QEMU itself (scripts/bench does it): completes block I/O at a fixed virtual time
+ * after its submission, VIRTUAL_LATENCY ns (10,000).
+ *
+ * Without it a completion comes when the host's thread pool happens to be done. With sleep=off the virtual clock then leaps
+ * ahead to the next timer meanwhile, and the latency of a request reads as milliseconds. QEMU's block layer hands each
+ * completion to one function, which record and replay may defer (replay_bh_schedule_oneshot_event); this replaces its
+ * body by a timer on the virtual clock. Where the symbol or the processor is another, it says so and does nothing.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* QEMU's: struct QEMUTimer is opaque here; 256 bytes are more than any version's. */
+#define TIMER_BYTES   256
+#define CLOCK_VIRTUAL 1
+#define SCALE_NS      1
+
+typedef void callback(void *opaque);
+
+static void (*timer_init)(void *timer, void *list_group, int clock, int scale, int attributes, callback *fn, void *opaque);
+static void (*timer_mod)(void *timer, int64_t when);
+static int64_t (*clock_now)(int clock);
+static int64_t latency = 10000;
+
+struct completion {
+	_Alignas(16) char timer[TIMER_BYTES];
+	callback *fn;
+	void *opaque;
+	struct completion *next;
+};
+static struct completion *unused;
+
+static void expired(void *opaque)
+{
+	struct completion *completion = opaque;
+	callback *fn = completion->fn;
+
+	completion->next = unused;
+	unused = completion;
+	fn(completion->opaque);
+}
+
+/* Called in place of QEMU's function, always under its big lock. */
+static void schedule(void *context, callback *fn, void *opaque)
+{
+	struct completion *completion = unused;
+
+	(void)context;
+	if (completion)
+		unused = completion->next;
+	else
+		completion = malloc(sizeof(*completion));
+	if (!completion)
+		abort();
+	memset(completion->timer, 0, sizeof(completion->timer));
+	completion->fn = fn;
+	completion->opaque = opaque;
+	timer_init(completion->timer, NULL, CLOCK_VIRTUAL, SCALE_NS, 0, expired, completion);
+	timer_mod(completion->timer, clock_now(CLOCK_VIRTUAL) + latency);
+}
+
+#ifdef __x86_64__
+/* movabs $target, %rax; jmp *%rax */
+static void redirect(unsigned char *from, void *target)
+{
+	unsigned char code[12] = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0};
+	uintptr_t page_size = (uintptr_t)sysconf(_SC_PAGESIZE), page = (uintptr_t)from & ~(page_size - 1);
+
+	memcpy(code + 2, &target, sizeof(target));
+	if (mprotect((void *)page, 2 * page_size, PROT_READ | PROT_WRITE | PROT_EXEC)) {
+		perror("virtual-latency: mprotect");
+		return;
+	}
+	memcpy(from, code, sizeof(code));
+	mprotect((void *)page, 2 * page_size, PROT_READ | PROT_EXEC);
+}
+#endif
+
+__attribute__((constructor)) static void start(void)
+{
+	void *function = dlsym(RTLD_DEFAULT, "replay_bh_schedule_oneshot_event");
+	const char *given = getenv("VIRTUAL_LATENCY");
+
+	*(void **)&timer_init = dlsym(RTLD_DEFAULT, "timer_init_full");
+	*(void **)&timer_mod = dlsym(RTLD_DEFAULT, "timer_mod_ns");
+	*(void **)&clock_now = dlsym(RTLD_DEFAULT, "qemu_clock_get_ns");
+	if (!function || !timer_init || !timer_mod || !clock_now) {
+		fprintf(stderr, "virtual-latency: this QEMU has other symbols; times of block I/O are the host's\n");
+		return;
+	}
+	if (given)
+		latency = atoll(given);
+#ifdef __x86_64__
+	redirect(function, (void *)schedule);
+#else
+	fprintf(stderr, "virtual-latency: not for this processor; times of block I/O are the host's\n");
+#endif
+}
