@@ -31,9 +31,9 @@ def need(path, what):
 class Log:
     """The PL011's output. Under the hypervisor each line names its domain; alone, the one kernel owns it."""
 
-    def __init__(self, alone):
-        self.alone = alone
-        self.lines = {name: [] for name in ([alone] if alone else ["hyp", "linux", "lichen"])}
+    def __init__(self, names):
+        self.alone = names[0] if len(names) == 1 else None
+        self.lines = {name: [] for name in names}
         self.partial = b""
         self.panicked = False
         self.listener = None
@@ -84,7 +84,12 @@ class Machine:
         self.whole = not options.direct and not self.bare
         self.process = None
         self.sockets = {}
-        self.log = Log("linux" if self.bare else "lichen" if options.direct else None)
+        self.frontend = "lichen" if options.guest == "lichen" else "guest"
+        if self.whole:
+            names = ["hyp", "linux", self.frontend]
+        else:
+            names = ["linux" if self.bare else "lichen"]
+        self.log = Log(names)
         self.directory = tempfile.mkdtemp(prefix="lichen-", dir="/tmp")
         try:
             self._initrd(description)
@@ -144,9 +149,17 @@ class Machine:
 
     def _domains(self):
         options = self.options
-        signal_by = "spi" if options.gic == 2 else "sgi"
-        return f"""pool 40%
-
+        if self.frontend == "lichen":
+            # The I/O pool is all that both sides see.
+            pool, memory = "pool 40%", "memory rest"
+            how = f"signal {'spi' if options.gic == 2 else 'sgi'}"
+            first = "lichen"
+        else:
+            # Linux as the frontend knows standard virtio-mmio only.
+            pool, memory = "", "memory rest\n  share-memory"
+            how = "signal spi"
+            first = "rdinit=/init console=hvc0" if options.command else "rdinit=/init"
+        return f"""{pool}
 domain linux
   role driver
   cpus 0
@@ -155,13 +168,13 @@ domain linux
   initrd linux.initrd
   cmdline {' '.join(['rdinit=/init'] + options.linux_append)}
 
-domain lichen
+domain {self.frontend}
   cpus 1-
-  memory rest
-  kernel lichen.Image
-  initrd lichen.initrd
-  cmdline {' '.join(['lichen'] + options.append)}
-  signal {signal_by}
+  {memory}
+  kernel guest.Image
+  initrd guest.initrd
+  cmdline {' '.join([first] + options.append)}
+  {how}
   start when-ready
 """
 
@@ -184,8 +197,11 @@ domain lichen
             with open(self.path("extra"), "rb") as file:
                 linux_initrd += bytes(-len(linux_initrd) % 4) + file.read()
         archive.add("linux.initrd", linux_initrd)
-        archive.add_file("lichen.Image", need(self.built("kernel/kernel.img"), "Lichen's kernel"))
-        archive.add_file("lichen.initrd", self.path("guest.initrd"))
+        if self.frontend == "lichen":
+            archive.add_file("guest.Image", need(self.built("kernel/kernel.img"), "Lichen's kernel"))
+        else:
+            archive.add_file("guest.Image", self.built("driver-domain/linux.Image"))
+        archive.add_file("guest.initrd", self.path("guest.initrd"))
         archive.close()
 
     def _device_config(self):

@@ -221,6 +221,9 @@ class Session:
             self.control_lines(data)
         elif name in self.streams:
             self.streams[name].feed(data)
+        elif name == "tty" and self.machine.frontend == "guest" and self.machine.whole:
+            # Linux as the frontend has its console there.
+            self.machine.log.feed(b"".join(b"guest: " + line + b"\n" for line in data.splitlines() if line))
 
     # ---- The whole of it
 
