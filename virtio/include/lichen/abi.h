@@ -160,6 +160,23 @@ struct lichen_device_view {
 };
 
 /*
+ * The node compatible = "lichen,hypervisor", in every domain's tree:
+ *     reg[0] struct lichen_info, reg[1] the statistics; both read-only.
+ */
+#define LICHEN_INFO_MAGIC 0x4f464e494e484c43ull
+
+struct lichen_info {
+	lichen_u64 magic;
+	lichen_u32 version; /* LICHEN_ABI_VERSION */
+	lichen_u32 cpus;
+	struct {
+		lichen_u64 mpidr;  /* affinity fields, as in MPIDR_EL1 */
+		lichen_u32 domain; /* number of its domain, in the configuration's order; ~0: none */
+		lichen_u32 reserved;
+	} cpu[]; /* index: the row of the statistics */
+};
+
+/*
  * Counters of EL2 entries, always on: one row of LICHEN_STATS_CAUSES words a physical CPU, read-only in every
  * domain through the second `reg` of the node compatible = "lichen,hypervisor". Reading them costs no entry.
  */
