@@ -467,7 +467,7 @@ long pipe_set_size(struct file *file, u64 bytes)
 
 	if (!is_pipe(file))
 		return -EBADF;
-	if (!bytes || bytes > 1ull << 31)
+	if (bytes > 1ull << 31)
 		return -EINVAL;
 	while (slots * PAGE_SIZE < bytes)
 		slots *= 2;

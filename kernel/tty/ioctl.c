@@ -96,12 +96,23 @@ static long tty_make_controlling(struct tty *tty, struct process *process, bool 
 	return session_set_tty(process, tty);
 }
 
+static bool group_exists(pid_t group)
+{
+	unsigned long flags = spin_lock_irqsave(&process_lock);
+	bool found = group_find_locked(group);
+
+	spin_unlock_irqrestore(&process_lock, flags);
+	return found;
+}
+
 static long tty_set_group(struct tty *tty, struct process *process, pid_t group)
 {
 	if (session_tty(process) != tty || tty->session != process_session_id(process))
 		return -ENOTTY;
 	if (group < 0)
 		return -EINVAL;
+	if (!group_exists(group))
+		return -ESRCH;
 	if (!group_in_session(group, tty->session))
 		return -EPERM;
 	tty->group = group;
