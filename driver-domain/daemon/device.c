@@ -145,8 +145,8 @@ static void device_changed(struct source *source, uint32_t events)
 		device_stop(device);
 		device->generation = view.generation;
 		ioctl(source->fd, BACKEND_RESET_DONE, view.generation);
-		return;
 	}
+	/* Never set while a reset waits for us. */
 	if (!device->started && view.status & VIRTIO_CONFIG_S_DRIVER_OK) {
 		device->features = view.features;
 		device_start(device);

@@ -46,6 +46,8 @@ static int module_load(const char *path)
 	long error = fd < 0 ? -1 : syscall(SYS_finit_module, fd, "", 0);
 
 	error = error ? -errno : 0;
+	if (error == -EEXIST)
+		error = 0;
 	if (error)
 		log_error("%s: %s", path, strerror(-error));
 	if (fd >= 0)

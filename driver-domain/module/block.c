@@ -450,13 +450,13 @@ static void block_change(struct slot *slot, const struct view *view)
 {
 	struct block *block = slot->owner;
 
+	/* A reset that was never live needs no acknowledgement, and gets one all the same: a stale one is ignored. */
 	if (view->generation != block->generation) {
 		block_stop(block);
 		block->generation = view->generation;
 		hypercall(LICHEN_HVC_RESET_DONE, slot->index, view->generation, 0, 0, 0);
-		/* A newer view is announced by a bit of its own, and DRIVER_OK comes after the acknowledgement. */
-		return;
 	}
+	/* Never set while a reset waits for us. */
 	if (!block->started && view->status & VIRTIO_CONFIG_S_DRIVER_OK)
 		block_start(block, view->driver_features);
 }
