@@ -81,6 +81,9 @@ void __noreturn async_corrupt(const struct async_frame *frame);
  * stack->result), PENDING if the task must wait.
  */
 enum async_poll async_resume(struct task *self);
+/* Pushes a frame without stepping it: for tasks that begin. NULL without memory. */
+struct async_frame *async_prepare(struct task *self, struct async_frame *caller, const struct async_fn *fn,
+	const void *args, size_t args_size);
 /* Calls a function through its descriptor: for AWAIT_OP and the executor's first step. */
 enum async_poll async_call(struct task *self, struct async_frame *caller, const struct async_fn *fn,
 	const void *args, size_t args_size);

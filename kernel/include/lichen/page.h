@@ -74,6 +74,11 @@ struct memory_info {
 	u64 cached, dirty, writeback, anonymous, slab, tables;
 };
 void memory_info(struct memory_info *info);
+/* What the owners of pages report, in pages. */
+enum memory_counter { MEMORY_CACHED, MEMORY_DIRTY, MEMORY_WRITEBACK, MEMORY_ANONYMOUS, MEMORY_SLAB, MEMORY_TABLES, MEMORY_COUNTERS };
+void memory_count(enum memory_counter counter, s64 delta);
+/* Called when free memory gets low, from any context: may wake, no more. */
+void page_set_reclaim(void (*kick)(void));
 bool pool_is_separate(void); /* a driver domain sees the pool */
 
 #endif

@@ -10,8 +10,8 @@ struct user_context {
 	u64 sp, pc, pstate;
 	u64 tls; /* TPIDR_EL0; saved when the thread leaves its CPU */
 	u64 fault_address, esr;
-	u32 fp_cpu;  /* whose registers still hold the vector state; ~0: none */
-	bool fp_live; /* the registers of fp_cpu are newer than `fp` */
+	u32 fp_cpu;   /* 1 + the CPU whose registers still hold the vector state; 0: none. A copy of a context starts with 0 */
+	bool fp_live; /* uses the vector unit: its state comes and goes with the thread */
 	struct {
 		__uint128_t v[32];
 		u32 fpsr, fpcr;

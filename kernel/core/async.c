@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* Async stacks: pushing beyond a segment, popping the last frame of one, resuming from the innermost frame. */
+#include <lichen/async.h>
+#include <lichen/printk.h>
+#include <lichen/slab.h>
+#include <lichen/string.h>
+
+#define SEGMENT_BYTES 1024 /* what an overflow segment takes from the allocator, at least */
+
+void async_stack_init(struct async_stack *stack, void *base, size_t bytes)
+{
+	char *start = (char *)align_up((uintptr_t)base, 16);
+
+	stack->top = NULL;
+	stack->sp = start;
+	stack->limit = (char *)base + bytes;
+	stack->result = 0;
+	stack->segment = NULL;
+}
+
+void *async_push_slow(struct async_stack *stack, size_t bytes)
+{
+	size_t size = max(sizeof(struct async_segment) + bytes, (size_t)SEGMENT_BYTES);
+	struct async_segment *segment = kmalloc(size);
+
+	if (!segment)
+		return NULL;
+	segment->below = stack->segment;
+	segment->sp = stack->sp;
+	segment->limit = stack->limit;
+	segment->bytes = size - sizeof(*segment);
+	stack->segment = segment;
+	stack->sp = segment->room + bytes;
+	stack->limit = segment->room + segment->bytes;
+	return segment->room;
+}
+
+void async_pop_slow(struct async_stack *stack, struct async_frame *frame)
+{
+	struct async_segment *segment = stack->segment;
+
+	if (unlikely((void *)frame != segment->room))
+		async_corrupt(frame);
+	stack->sp = segment->sp;
+	stack->limit = segment->limit;
+	stack->segment = segment->below;
+	kfree(segment);
+}
+
+void __noreturn async_corrupt(const struct async_frame *frame)
+{
+	panic("async frame %p of %s: no resume point %u", (const void *)frame,
+		frame->fn ? frame->fn->name : "?", frame->resume);
+}
+
+enum async_poll async_resume(struct task *self)
+{
+	struct async_stack *stack = ASYNC_STACK(self);
+
+	while (stack->top)
+		if (stack->top->fn->step(self, stack->top) == PENDING)
+			return PENDING;
+	return READY;
+}
+
+struct async_frame *async_prepare(struct task *self, struct async_frame *caller, const struct async_fn *fn,
+	const void *args, size_t args_size)
+{
+	struct async_stack *stack = ASYNC_STACK(self);
+	struct async_frame *frame = async_push(stack, fn->frame_size);
+
+	if (unlikely(!frame))
+		return NULL;
+	memset(frame, 0, fn->frame_size);
+	frame->fn = fn;
+	frame->caller = caller;
+	frame->flags = async_frame_flags(stack, frame);
+	if (args_size)
+		memcpy(frame + 1, args, args_size);
+	stack->top = frame;
+	return frame;
+}
+
+enum async_poll async_call(struct task *self, struct async_frame *caller, const struct async_fn *fn,
+	const void *args, size_t args_size)
+{
+	struct async_frame *frame = async_prepare(self, caller, fn, args, args_size);
+
+	if (unlikely(!frame)) {
+		ASYNC_STACK(self)->result = -12; /* ENOMEM */
+		return READY;
+	}
+	return fn->step(self, frame);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A thread on a CPU: its frames are stepped, its flags looked at, then it enters user mode. The contract with processes is in
+ * process.h.
+ */
+#include <lichen/cpu.h>
+#include <lichen/executor.h>
+#include <lichen/process.h>
+#include <asm/errno.h>
+
+#define TASK_IN_USER_WORK BIT(8) /* the outermost frame is thread_user_work */
+
+struct thread *current_thread(void)
+{
+	return thread_of(this_cpu()->current);
+}
+
+void executor_enter_thread(struct task *task)
+{
+	struct thread *thread = thread_of(task);
+
+	mm_activate(thread->mm);
+	thread_arch_load(thread);
+}
+
+void executor_leave_thread(struct task *task)
+{
+	thread_arch_save(thread_of(task));
+	mm_activate(NULL);
+}
+
+void executor_arch_leave_thread(void)
+{
+}
+
+void executor_end_thread(struct task *task)
+{
+	thread_put(thread_of(task));
+}
+
+void executor_charge(struct task *task, nsec_t ns)
+{
+	task->runtime_user += ns;
+}
+
+enum user_verdict { ENTER_USER, GIVE_UP };
+
+/* Until it may enter user mode: then returns with interrupts masked. Else *verdict says what to do with it. */
+static enum user_verdict user_prepare(struct task *task, enum executor_verdict *verdict)
+{
+	for (;;) {
+		u32 flags;
+
+		irq_save();
+		flags = atomic_load_explicit(&task->flags, memory_order_acquire);
+		if (likely(!(flags & (TASK_SIGNALLED | TASK_WORK | TASK_RESCHED))))
+			return ENTER_USER;
+		irq_restore(0);
+		if (flags & (TASK_SIGNALLED | TASK_WORK)) {
+			atomic_fetch_or_explicit(&task->flags, TASK_IN_USER_WORK, memory_order_relaxed);
+			if (async_call(task, NULL, &thread_user_work_fn, NULL, 0) == PENDING) {
+				*verdict = EXECUTOR_BLOCK;
+				return GIVE_UP;
+			}
+			atomic_fetch_and_explicit(&task->flags, ~(u32)TASK_IN_USER_WORK, memory_order_relaxed);
+			if (task->async.result == -ESRCH) {
+				*verdict = EXECUTOR_ENDED;
+				return GIVE_UP;
+			}
+			continue;
+		}
+		thread_of(task)->involuntary_switches++;
+		*verdict = EXECUTOR_PREEMPTED;
+		return GIVE_UP;
+	}
+}
+
+enum executor_verdict executor_run_thread(struct task *task)
+{
+	struct thread *thread = thread_of(task);
+	enum executor_verdict verdict;
+
+	if (task->async.top) {
+		if (async_resume(task) == PENDING)
+			return EXECUTOR_BLOCK;
+		if (task->flags & TASK_IN_USER_WORK) {
+			atomic_fetch_and_explicit(&task->flags, ~(u32)TASK_IN_USER_WORK, memory_order_relaxed);
+			if (task->async.result == -ESRCH)
+				return EXECUTOR_ENDED;
+		} else {
+			thread_frames_done(thread);
+		}
+	}
+	if (user_prepare(task, &verdict) == ENTER_USER)
+		thread_arch_enter(thread);
+	return verdict;
+}
+
+void thread_return(struct task *task)
+{
+	enum executor_verdict verdict;
+
+	if (user_prepare(task, &verdict) == ENTER_USER)
+		return;
+	executor_done(verdict);
+	for (;;)
+		executor_step();
+}

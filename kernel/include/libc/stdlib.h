@@ -1,0 +1,2 @@
+/* libfdt wants it; it needs strtoul alone. */
+#include <lichen/string.h>
