@@ -3,6 +3,14 @@
 #include <lichen/process.h>
 #include <asm/errno.h>
 
+#include <lichen/printk.h>
+
+void __noreturn absent_call(const char *name);
+void __noreturn absent_call(const char *name)
+{
+	panic("%s is not built in", name);
+}
+
 #define WEAK __attribute__((weak))
 
 WEAK enum async_poll syscall_dispatch(struct thread *thread)

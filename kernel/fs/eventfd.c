@@ -5,7 +5,12 @@
 #include <lichen/process.h>
 #include <lichen/slab.h>
 #include <lichen/syscall.h>
-#include <linux/eventfd.h>
+#include <asm/fcntl.h>
+
+/* linux/eventfd.h is newer than the headers of Debian 12. */
+#define EFD_SEMAPHORE 1
+#define EFD_CLOEXEC   O_CLOEXEC
+#define EFD_NONBLOCK  O_NONBLOCK
 
 struct eventfd {
 	spinlock_t lock;

@@ -10,11 +10,11 @@
 #include <asm/errno.h>
 #include <lichen/uaccess.h>
 #include <arch/exception.h>
+#include <arch/extable.h>
 #include <arch/thread.h>
 #include <arch/memory.h>
 #include <arch/sysreg.h>
 
-extern const struct exception_entry exception_table_start[], exception_table_end[];
 extern char text_start[], text_end[], rodata_end[], image_end[];
 
 static struct thread *context_thread(struct user_context *context)
@@ -96,19 +96,11 @@ static void show_frame(const struct kernel_frame *frame, u64 esr, u64 far)
 			(unsigned long long)frame->x[i + 1], i + 2, (unsigned long long)frame->x[i + 2]);
 }
 
-static const struct exception_entry *find_fixup(u64 pc)
-{
-	for (const struct exception_entry *e = exception_table_start; e < exception_table_end; e++)
-		if ((u64)&e->instruction + (u64)(s64)e->instruction == pc)
-			return e;
-	return NULL;
-}
-
 void kernel_exception(struct kernel_frame *frame, u64 esr, u64 far)
 {
-	const struct exception_entry *fixup;
+	u64 fixup;
 
-	if (ESR_EC(esr) == EC_DATA_ABORT && (fixup = find_fixup(frame->pc))) {
+	if (ESR_EC(esr) == EC_DATA_ABORT && (fixup = exception_fixup(frame->pc))) {
 		struct task *task = cpus_ready ? this_cpu()->current : NULL;
 
 		if (task && task->flags & TASK_THREAD && is_page_fault(esr) && far < USER_END &&
@@ -123,7 +115,7 @@ void kernel_exception(struct kernel_frame *frame, u64 esr, u64 far)
 			if (!done)
 				return;
 		}
-		frame->pc = (u64)&fixup->fixup + (u64)(s64)fixup->fixup;
+		frame->pc = fixup;
 		return;
 	}
 	irq_save();

@@ -16,11 +16,6 @@ struct kernel_frame {
 };
 _Static_assert(sizeof(struct kernel_frame) == 288, "FRAME_BYTES in entry.S");
 
-/* Where a faulting user access of the kernel goes on: both relative to the entry itself. */
-struct exception_entry {
-	s32 instruction, fixup;
-};
-
 void user_syscall(struct user_context *context);
 void user_exception(struct user_context *context, u64 esr, u64 far);
 void user_interrupt(struct user_context *context);
