@@ -307,6 +307,7 @@ static struct blk *blk_create(struct virtio_device *device)
 	blk->device = device;
 	blk->block.driver = blk;
 	blk->block.ops = &blk_ops;
+	blk->block.whole = &blk->block;
 	blk->block.dev = (u64)BLK_MAJOR << 20 | (device->index * BLK_MINORS);
 	blk_name(blk->block.name, sizeof(blk->block.name), device->index);
 	device->private = blk;
