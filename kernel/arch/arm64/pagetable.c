@@ -36,6 +36,7 @@ static u64 *table_alloc(void)
 	if (!page)
 		return NULL;
 	page_set(page, PAGE_TABLE);
+	memory_count(MEMORY_TABLES, 1);
 	return page_address(page);
 }
 
@@ -44,6 +45,7 @@ static void table_free(u64 *table)
 	struct page *page = address_page(table);
 
 	page_clear(page, PAGE_TABLE);
+	memory_count(MEMORY_TABLES, -1);
 	page_put(page);
 }
 

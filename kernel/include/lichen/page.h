@@ -24,6 +24,10 @@ enum page_flag {
 	PAGE_LOCKED = 1 << 8,	 /* being filled, truncated or reclaimed: page_lock */
 	PAGE_REFERENCED = 1 << 9,
 	PAGE_TABLE = 1 << 10,
+	PAGE_WAITERS = 1 << 11,	 /* somebody waits for LOCKED or WRITEBACK to go */
+	PAGE_COHERENT = 1 << 12, /* instruction fetch sees its contents */
+	PAGE_SHMEM = 1 << 13,	 /* page cache of a file that lives in memory alone */
+	PAGE_READAHEAD = 1 << 14, /* who reads it should start reading what follows */
 };
 
 struct page {

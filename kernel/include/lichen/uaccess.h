@@ -43,6 +43,7 @@ struct kiov {
 	size_t left;   /* bytes in all */
 	struct iovec one; /* for single buffers */
 };
+/* Initialised in place: a kiov of one buffer points into itself and must not be moved. */
 void kiov_init_user(struct kiov *iov, const void __user *buf, size_t n);
 void kiov_init_kernel(struct kiov *iov, void *buf, size_t n);
 /* The segments stay the caller's. -EINVAL if the sum passes SSIZE_MAX. */
@@ -52,6 +53,23 @@ size_t kiov_write(struct kiov *to, const void *from, size_t n);  /* kernel -> io
 size_t kiov_read(struct kiov *from, void *to, size_t n);	     /* iov -> kernel */
 size_t kiov_zero(struct kiov *to, size_t n);
 void kiov_skip(struct kiov *iov, size_t n);
+/* Remembers a place, and goes back to it. */
+struct kiov_mark {
+	u32 segments;
+	const struct iovec *segment;
+	size_t offset, left;
+};
+static inline struct kiov_mark kiov_mark(const struct kiov *iov)
+{
+	return (struct kiov_mark){iov->segments, iov->segment, iov->offset, iov->left};
+}
+static inline void kiov_rewind(struct kiov *iov, const struct kiov_mark *mark)
+{
+	iov->segments = mark->segments;
+	iov->segment = mark->segment;
+	iov->offset = mark->offset;
+	iov->left = mark->left;
+}
 /* After a short copy: 0 or -EFAULT. */
 ASYNC_DECLARE(kiov_fault_in, struct kiov *iov; bool write;);
 

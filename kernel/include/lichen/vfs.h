@@ -290,6 +290,8 @@ ASYNC_DECLARE(inode_find, struct superblock *sb; ino_t number; struct inode *ino
 /* Makes it findable, when it is wholly read. -EEXIST if another is there. */
 long inode_hash(struct inode *inode);
 void inode_get(struct inode *inode);
+/* A reference for one who points at an inode without holding it (writeback): false if it is being evicted. Takes inode_lock only. */
+bool inode_get_live(struct inode *inode);
 /* May write and evict, so async. */
 ASYNC_DECLARE(inode_put, struct inode *inode; const struct filesystem *fs;);
 /* Its attributes will be written (write_inode) in at most 5 s, by sync, or before it is evicted. */

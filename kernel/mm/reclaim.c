@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Getting memory back: clean pages of files, by second chance. The list holds every page of a file that a device backs; a
+ * page that was used since it was last looked at goes to the end once more. Nothing here waits, so whoever needs
+ * memory and holds no spinlock can reclaim for himself; a task keeps some memory free for all others.
+ */
+#include "internal.h"
+#include <lichen/irq.h>
+#include <lichen/printk.h>
+#include <lichen/process.h>
+#include <lichen/task.h>
+#include <asm/errno.h>
+
+#define BATCH 64u
+
+static spinlock_t lru_lock = SPINLOCK_INIT; /* nests inside cache->lock */
+static struct list lru = LIST_INIT(lru);    /* least recently looked at first */
+static u64 lru_count;
+static struct wait_queue kicked = WAIT_QUEUE_INIT(kicked);
+static _Atomic bool running;
+
+void lru_add(struct page *page)
+{
+	spin_lock(&lru_lock);
+	list_add_tail(&lru, &page->list);
+	lru_count++;
+	spin_unlock(&lru_lock);
+}
+
+void lru_remove(struct page *page)
+{
+	spin_lock(&lru_lock);
+	list_remove(&page->list);
+	lru_count--;
+	spin_unlock(&lru_lock);
+}
+
+/* The page at the front, which goes to the back, with a reference. What is on the list is in the cache, so it lives. */
+static struct page *lru_next(void)
+{
+	struct page *page = NULL;
+
+	spin_lock(&lru_lock);
+	if (!list_empty(&lru)) {
+		page = list_first(&lru, struct page, list);
+		list_remove(&page->list);
+		list_add_tail(&lru, &page->list);
+		page_get(page);
+	}
+	spin_unlock(&lru_lock);
+	return page;
+}
+
+/* Pages freed by one: the page, and a copy that was made for execution. */
+static u32 reclaim_page(struct page *page)
+{
+	struct page_cache *cache;
+	u32 freed = 0;
+
+	if (page_test(page, PAGE_REFERENCED)) {
+		page_clear(page, PAGE_REFERENCED);
+		return 0;
+	}
+	if (page_test(page, PAGE_DIRTY | PAGE_WRITEBACK) || !page_trylock(page))
+		return 0;
+	cache = page->cache; /* stays while it is locked */
+	if (cache) {
+		bool copied = page->executable != NULL;
+
+		if (cache_remove_unused(cache, page, 1))
+			freed = copied ? 2 : 1;
+	}
+	page_unlock(page);
+	return freed;
+}
+
+/* Tries to free `target` pages; how many it did. */
+static u64 reclaim_pages(u64 target)
+{
+	u64 freed = 0, looked = 0, limit = 2 * lru_count + 1;
+	struct page *page;
+
+	while (freed < target && looked++ < limit && (page = lru_next())) {
+		freed += reclaim_page(page);
+		page_put(page);
+	}
+	return freed;
+}
+
+/* --- the task --- */
+
+static void reclaim_kick(void)
+{
+	if (!atomic_exchange_explicit(&running, true, memory_order_acq_rel))
+		wait_wake_all(&kicked);
+}
+
+/* Above the mark at which the allocator kicks, with room to spare. */
+static bool enough_free(void)
+{
+	struct memory_info info;
+
+	memory_info(&info);
+	return info.pool_free > info.pool_total / 20;
+}
+
+ASYNC(reclaim_task, u32 ticket; u64 freed;)
+{
+	ASYNC_BEGIN;
+	for (;;) {
+		f->ticket = wait_ticket(&kicked);
+		while (!enough_free()) {
+			f->freed = reclaim_pages(BATCH);
+			if (!f->freed)
+				break;
+			AWAIT(task_yield);
+		}
+		if (!enough_free()) {
+			/* What is left is dirty or in use: write, and look again soon. */
+			writeback_kick();
+			AWAIT(sleep_until, .deadline = time_monotonic() + NSEC_PER_SEC / 20, .uninterruptible = true);
+		}
+		atomic_store_explicit(&running, false, memory_order_release);
+		AWAIT(wait_on, .queue = &kicked, .ticket = f->ticket, .uninterruptible = true);
+	}
+	ASYNC_END;
+}
+
+static void reclaim_init(void)
+{
+	if (!task_spawn("reclaim", &reclaim_task_fn, NULL, 0))
+		panic("no memory for the reclaim task");
+	page_set_reclaim(reclaim_kick);
+}
+INITCALL(INIT_LATE, reclaim_init);
+
+/* --- who must have a page --- */
+
+#define TRIES_BEFORE_KILL 20u
+#define TRIES_AFTER_KILL  200u
+
+ASYNC_DEFINE(page_alloc_wait)
+{
+	struct page *page;
+
+	ASYNC_BEGIN;
+	for (;; f->tries++) {
+		page = page_alloc(f->order, f->flags);
+		if (page)
+			ASYNC_RETURN((long)page);
+		if (reclaim_pages(BATCH << f->order) && f->tries < TRIES_BEFORE_KILL)
+			continue;
+		if (atomic_load_explicit(&self->flags, memory_order_relaxed) & TASK_THREAD && signal_fatal_pending(thread_of(self)))
+			ASYNC_RETURN(-ENOMEM); /* it dies anyway, which gives memory back */
+		if (f->tries > TRIES_AFTER_KILL)
+			ASYNC_RETURN(-ENOMEM);
+		if (f->tries >= TRIES_BEFORE_KILL && f->tries % TRIES_BEFORE_KILL == 0)
+			AWAIT(oom_kill);
+		writeback_kick();
+		AWAIT(sleep_until, .deadline = time_monotonic() + NSEC_PER_SEC / 100, .uninterruptible = true);
+	}
+	ASYNC_END;
+}
