@@ -85,17 +85,8 @@ void stage2_revoke(struct domain *domain)
 
 bool stage2_fault_address(u64 esr, u64 far, u64 *ipa)
 {
-	u64 saved, par;
-
-	if (!FSC_IS_PERMISSION(esr) || esr & ISS_S1PTW) {
-		*ipa = (read_sysreg(hpfar_el2) & 0xffffffffff0ull) << 8 | (far & 0xfff);
-		return true;
-	}
-	saved = read_sysreg(par_el1);
-	asm volatile("at s1e1r, %0" : : "r"(far) : "memory");
-	isb();
-	par = read_sysreg(par_el1);
-	write_sysreg(saved, par_el1);
-	*ipa = (par & PTE_ADDR) | (far & 0xfff);
-	return !(par & 1);
+	if (FSC_IS_PERMISSION(esr) && !(esr & ISS_S1PTW))
+		return stage2_translate(far, ipa);
+	*ipa = (read_sysreg(hpfar_el2) & 0xffffffffff0ull) << 8 | (far & 0xfff);
+	return true;
 }

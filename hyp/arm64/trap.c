@@ -109,20 +109,12 @@ static void finish_load(u64 esr, struct regs *regs, const struct mmio *mmio)
 
 static void data_abort(struct cpu *cpu, u64 esr, struct regs *regs)
 {
-	u64 far = read_sysreg(far_el2), ipa;
 	struct mmio mmio;
+	u64 ipa;
 
-	/* A 32-bit store that stage 2 forbids: a kick, nearly always. */
-	if (likely((esr & (ISS_ISV | ISS_WNR | ISS_CM | ISS_S1PTW)) == (ISS_ISV | ISS_WNR) && FSC_IS_PERMISSION(esr) &&
-		    ISS_SAS(esr) == 2 && (far & 0xfff) == VIRTIO_NOTIFY)) {
-		if (stage2_fault_address(esr, far, &ipa) && virtio_notify(cpu, ipa, regs->x[ISS_SRT(esr)])) {
-			write_sysreg(read_sysreg(elr_el2) + 4, elr_el2);
-			return;
-		}
-	}
 	if (domain_stopping(cpu->domain))
 		cpu_stopped(cpu);
-	if (!stage2_fault_address(esr, far, &ipa)) {
+	if (!stage2_fault_address(esr, read_sysreg(far_el2), &ipa)) {
 		/* The domain changed its own tables meanwhile: let it fault again. */
 		cpu_count(cpu, LICHEN_STATS_OTHER);
 		return;
@@ -190,14 +182,8 @@ static void system_register(struct cpu *cpu, u64 esr, struct regs *regs)
 	skip_instruction(esr);
 }
 
-void trap_hypercall(u64 esr, struct regs *regs)
+static __attribute__((noinline)) void other_hypercall(struct cpu *cpu, u64 esr, struct regs *regs)
 {
-	struct cpu *cpu = this_cpu();
-
-	if (likely((regs->x[0] >> 24) == 0xc6 && !(esr & 0xffff))) {
-		hypercall(cpu, regs);
-		return;
-	}
 	if (!(esr & 0xffff) && psci_call(cpu, regs)) {
 		cpu_count(cpu, LICHEN_STATS_PSCI);
 		return;
@@ -206,10 +192,16 @@ void trap_hypercall(u64 esr, struct regs *regs)
 	regs->x[0] = SMCCC_NOT_SUPPORTED;
 }
 
-void trap_sync(u64 esr, struct regs *regs)
+void trap_hypercall(u64 esr, struct regs *regs)
 {
-	struct cpu *cpu = this_cpu();
+	if (likely(regs->x[0] >> 24 == 0xc6 && !(esr & 0xffff)))
+		hypercall(this_cpu(), regs);
+	else
+		other_hypercall(this_cpu(), esr, regs);
+}
 
+static __attribute__((noinline)) void slow_sync(struct cpu *cpu, u64 esr, struct regs *regs)
+{
 	switch (ESR_EC(esr)) {
 	case EC_DABT_LOW:
 		data_abort(cpu, esr, regs);
@@ -237,6 +229,23 @@ void trap_sync(u64 esr, struct regs *regs)
 	}
 	cpu_count(cpu, LICHEN_STATS_OTHER);
 	inject_undefined(esr);
+}
+
+/* A store of 32 bits that stage 2 forbids; nearly always a kick. */
+#define KICK_MASK (0x3ful << 26 | ISS_ISV | 3 << 22 | ISS_CM | ISS_S1PTW | ISS_WNR | 0x3c)
+#define KICK	  ((u64)EC_DABT_LOW << 26 | ISS_ISV | 2 << 22 | ISS_WNR | 0x0c)
+
+void trap_sync(u64 esr, struct regs *regs)
+{
+	struct cpu *cpu = this_cpu();
+	u64 far = read_sysreg(far_el2), ipa;
+
+	if (likely((esr & KICK_MASK) == KICK && (far & 0xfff) == VIRTIO_NOTIFY && stage2_translate(far, &ipa) &&
+		    virtio_notify(cpu, ipa, regs->x[ISS_SRT(esr)]))) {
+		write_sysreg(read_sysreg(elr_el2) + 4, elr_el2);
+		return;
+	}
+	slow_sync(cpu, esr, regs);
 }
 
 void trap_bad(u64 kind, u64 esr, u64 elr, u64 far)

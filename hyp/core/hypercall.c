@@ -8,14 +8,20 @@
 #include "log.h"
 #include "virtio.h"
 
-static long hypercall_log(struct domain *domain, const struct regs *regs)
+static __attribute__((noinline)) void hypercall_log(struct cpu *cpu, struct regs *regs)
 {
 	u64 n = regs->x[1];
 
-	if (n < 1 || n > LICHEN_LOG_BYTES)
-		return -EINVAL;
-	log_domain(domain, (const char *)&regs->x[2], n);
-	return 0;
+	cpu_count(cpu, LICHEN_STATS_LOG);
+	regs->x[0] = n < 1 || n > LICHEN_LOG_BYTES ? -EINVAL : 0;
+	if (!regs->x[0])
+		log_domain(cpu->domain, (const char *)&regs->x[2], n);
+}
+
+static __attribute__((noinline)) void hypercall_signal(struct cpu *cpu, struct regs *regs)
+{
+	cpu_count(cpu, LICHEN_STATS_SIGNAL);
+	regs->x[0] = cpu->domain == driver_domain ? virtio_signal(regs->x[1], regs->x[2]) : -EPERM;
 }
 
 static long hypercall_backend(struct cpu *cpu, const u64 *x)
@@ -40,24 +46,25 @@ static long hypercall_backend(struct cpu *cpu, const u64 *x)
 	return -EPERM; /* SMCCC: NOT_SUPPORTED */
 }
 
+static __attribute__((noinline)) void hypercall_other(struct cpu *cpu, struct regs *regs)
+{
+	cpu_count(cpu, LICHEN_STATS_HVC);
+	regs->x[0] = hypercall_backend(cpu, regs->x);
+}
+
+/* Calls in tail position, so that the shortest way has no frame of its own. */
 void hypercall(struct cpu *cpu, struct regs *regs)
 {
-	u64 *x = regs->x;
+	u64 function = regs->x[0];
 
-	switch (x[0]) {
-	case LICHEN_HVC_SIGNAL:
-		cpu_count(cpu, LICHEN_STATS_SIGNAL);
-		x[0] = cpu->domain == driver_domain ? virtio_signal(x[1], x[2]) : -EPERM;
-		return;
-	case LICHEN_HVC_VERSION:
+	if (function == LICHEN_HVC_SIGNAL) {
+		hypercall_signal(cpu, regs);
+	} else if (function == LICHEN_HVC_VERSION) {
 		cpu_count(cpu, LICHEN_STATS_HVC);
-		x[0] = LICHEN_ABI_VERSION;
-		return;
-	case LICHEN_HVC_LOG:
-		cpu_count(cpu, LICHEN_STATS_LOG);
-		x[0] = hypercall_log(cpu->domain, regs);
-		return;
+		regs->x[0] = LICHEN_ABI_VERSION;
+	} else if (function == LICHEN_HVC_LOG) {
+		hypercall_log(cpu, regs);
+	} else {
+		hypercall_other(cpu, regs);
 	}
-	cpu_count(cpu, LICHEN_STATS_HVC);
-	x[0] = hypercall_backend(cpu, x);
 }

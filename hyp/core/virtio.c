@@ -215,10 +215,13 @@ void virtio_post_machine(u64 bits)
 bool virtio_notify(struct cpu *cpu, u64 ipa, u32 value)
 {
 	u64 index = (ipa - window_pages.base) / PAGE_SIZE;
-	struct slot *slot = &slots[index];
 	struct channel *channel;
+	struct slot *slot;
 
-	if (unlikely(index >= slot_count || slot->frontend != cpu->domain))
+	if (unlikely(index >= slot_count))
+		return false;
+	slot = &slots[index];
+	if (unlikely(slot->frontend != cpu->domain))
 		return false;
 	cpu_count(cpu, LICHEN_STATS_NOTIFY);
 	if (unlikely(value >= LICHEN_QUEUES || !slot->queue[value].ready || !(slot->status & STATUS_LIVE)))

@@ -26,6 +26,19 @@ void stage2_load(const struct domain *domain);
 /* Takes everything away, at once and on all CPUs of the domain: their next access or fetch aborts. */
 void stage2_revoke(struct domain *domain);
 
+/* What the domain's stage 1 makes of a virtual address, on the calling CPU. False: it does not translate. */
+static inline bool stage2_translate(u64 addr, u64 *ipa)
+{
+	u64 saved = read_sysreg(par_el1), par;
+
+	asm volatile("at s1e1r, %0" : : "r"(addr) : "memory");
+	isb();
+	par = read_sysreg(par_el1);
+	write_sysreg(saved, par_el1);
+	*ipa = (par & PTE_ADDR) | (addr & 0xfff);
+	return !(par & 1);
+}
+
 /*
  * The intermediate physical address of a fault on the calling CPU. HPFAR_EL2 holds it, but not after a permission fault: that asks the
  * domain's own stage 1. False: stage 1 does not translate it (any more).

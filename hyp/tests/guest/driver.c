@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The driver domain's side: a backend that completes what it is told, and tests from inside the driver domain.
+ */
+#include <linux/psci.h>
+
+#include "guest.h"
+
+static u64 swap(lichen_u64 *word)
+{
+	return __atomic_exchange_n(word, 0, __ATOMIC_ACQUIRE);
+}
+
+static u64 counted[LICHEN_SLOTS];
+
+/* Queue 0 of every slot: a kick is answered with a completion, in the way that the view says. */
+static void serve_kicks(void)
+{
+	u64 kicked = swap(&guest.bells->kicked);
+
+	for (u32 s = 0; s < guest.control->slots; s++) {
+		u64 queues;
+
+		if (!(kicked >> s & 1))
+			continue;
+		queues = swap(&guest.bells->queues[s]);
+		for (u32 q = 0; q < LICHEN_QUEUES; q++) {
+			const volatile struct lichen_queue_view *view = &((struct lichen_device_view *)((u8 *)guest.views + s * PAGE_SIZE))->queue[q];
+
+			if (!(queues >> q & 1))
+				continue;
+			counted[s]++;
+			if (view->complete == LICHEN_COMPLETE_SGI)
+				write_sysreg(view->target, s3_0_c12_c11_5);
+			else
+				hvc(LICHEN_HVC_SIGNAL, s, LICHEN_SIGNAL_USED, 0, 0, 0);
+		}
+	}
+}
+
+static void serve_changes(void)
+{
+	u64 changed = swap(&guest.bells->changed);
+
+	for (u32 s = 0; s < guest.control->slots; s++) {
+		struct lichen_device_view *view = (void *)((u8 *)guest.views + s * PAGE_SIZE);
+
+		if (changed >> s & 1 && !*(volatile u32 *)&view->status)
+			hvc(LICHEN_HVC_RESET_DONE, s, *(volatile u32 *)&view->generation, 0, 0, 0);
+	}
+}
+
+static void attach(void)
+{
+	u64 features = 1ull << 32 | 1ull << 28 | 3;
+
+	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 99, 2, 1, 16, 0) == -22, "a slot that is none");
+	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, ~0ull, 2, 1, 16, 0) == -22, "a slot that is none");
+	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 65, 16, 0) == -22, "too many queues");
+	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 1, 15, 0) == -22, "a queue size that is no power of two");
+	check((int)hvc(LICHEN_HVC_SIGNAL, 99, 1, 0, 0, 0) == -22, "a signal to no slot");
+	check((int)hvc(LICHEN_HVC_QUEUE_CHANNEL, 0, 0, 99, 0, 0) == -22, "a channel that is none");
+	for (u32 s = 0; s < 2 && s < guest.control->slots; s++)
+		check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, s, 2, 4, 256, features) == 0, "attach slot %u", s);
+	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 4, 256, features) == -16, "attach twice");
+}
+
+static void isolation(void)
+{
+	/* The frontend's memory lies between ours and the pool: behind the end of our first large piece. */
+	u64 foreign = number_arg("frontend=", 0);
+
+	forbidden("the hypervisor's code", ALIGN_DOWN((u64)guest.info, BLOCK_SIZE));
+	forbidden("the hypervisor's heap", (u64)guest.info - PAGE_SIZE);
+	if (foreign)
+		forbidden("the frontend's memory", foreign);
+	say("isolation: %u checks, %u failures", checks, failures);
+}
+
+void driver_tests(void)
+{
+	u64 machine = 0;
+
+	check(guest.control->magic == LICHEN_CONTROL_MAGIC && guest.control->version == LICHEN_ABI_VERSION, "control page");
+	gic_enable(guest.channel_intid);
+	irqs_on();
+	if (wanted("isolation"))
+		isolation();
+	if (wanted("attach"))
+		attach();
+	say("driver: %u checks, %u failures%s", checks, failures, failures ? "" : ", all passed");
+	hvc(LICHEN_HVC_BACKEND_READY, 0, 0, 0, 0, 0);
+	if (wanted("vanish")) {
+		delay_us(number_arg("vanish-us=", 1000));
+		return;
+	}
+	while (!machine) {
+		irqs_off(); /* a kick between the look and the sleep wakes it all the same */
+		if (!(*(volatile u64 *)&guest.bells->kicked | *(volatile u64 *)&guest.bells->changed |
+			    *(volatile u64 *)&guest.bells->machine))
+			wfi();
+		irqs_on();
+		serve_changes();
+		serve_kicks();
+		machine = swap(&guest.bells->machine);
+	}
+	say("kicks: %lu and %lu", (unsigned long)counted[0], (unsigned long)counted[1]);
+	hvc(machine & LICHEN_MACHINE_REBOOT ? PSCI_0_2_FN_SYSTEM_RESET : PSCI_0_2_FN_SYSTEM_OFF, 0, 0, 0, 0, 0);
+}
