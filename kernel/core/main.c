@@ -24,6 +24,10 @@ void kernel_start(void)
 	executor_online();
 	run_initcalls(INIT_CORE);
 	smp_arch_start();
+	if (boot_option("selftest")) {
+		selftest_start();
+		executor_run();
+	}
 	run_initcalls(INIT_FS);
 	run_initcalls(INIT_DEVICE);
 	devicetree_probe();

@@ -91,9 +91,8 @@ ASYNC(selftest, u32 i; nsec_t begun;)
 	ASYNC_END;
 }
 
-static void selftest_start(void)
+void selftest_start(void)
 {
-	if (boot_option("selftest"))
-		task_spawn("selftest", &selftest_fn, NULL, 0);
+	if (!task_spawn("selftest", &selftest_fn, NULL, 0))
+		panic("selftest: no memory");
 }
-INITCALL(INIT_LATE, selftest_start);

@@ -41,6 +41,8 @@ void slab_init(void);
 void kernel_start(void); /* the architecture is up: everything else, then the executor */
 void random_seed_from_device_tree(void);
 
+void selftest_start(void);
+
 extern char boot_command_line[];
 struct initrd {
 	phys_addr_t start, end;
