@@ -6,7 +6,6 @@
 #include <lichen/cpu.h>
 #include <lichen/debug.h>
 #include <lichen/printk.h>
-#include <lichen/process.h>
 #include <lichen/task.h>
 
 static const char *const state_names[] = {"queued", "running", "notified", "blocked", "dead"};
@@ -14,7 +13,7 @@ static const char *const state_names[] = {"queued", "running", "notified", "bloc
 static const char *task_name(struct task *task)
 {
 	if (task->flags & TASK_THREAD)
-		return thread_of(task)->name;
+		return debug_thread_name(task);
 	return task->name ? task->name : "?";
 }
 

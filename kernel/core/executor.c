@@ -130,7 +130,7 @@ static void check_preempt(struct cpu *cpu)
 	spin_unlock(&cpu->queue.lock);
 	if (!cpu->slice_end) {
 		cpu->slice_end = time_monotonic() + SLICE;
-		timer_program(cpu);
+		timer_slice(cpu);
 	}
 }
 
@@ -345,7 +345,7 @@ static void run(struct cpu *cpu, struct task *task)
 	cpu->slice_end = 0;
 	if (atomic_load_explicit(&cpu->queue.count, memory_order_relaxed)) {
 		cpu->slice_end = cpu->run_start + SLICE;
-		timer_program(cpu);
+		timer_slice(cpu);
 	}
 	if (task->flags & TASK_THREAD)
 		executor_enter_thread(task);
@@ -361,6 +361,19 @@ void executor_step(void)
 	struct cpu *cpu = this_cpu();
 
 	run(cpu, pick(cpu));
+}
+
+void executor_poll(void)
+{
+	struct cpu *cpu = this_cpu();
+	struct task *task = queue_take(cpu);
+
+	if (!task)
+		task = steal(cpu);
+	if (task)
+		run(cpu, task);
+	else
+		idle(cpu);
 }
 
 void __noreturn executor_run(void)

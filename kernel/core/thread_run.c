@@ -4,6 +4,7 @@
  * process.h.
  */
 #include <lichen/cpu.h>
+#include <lichen/debug.h>
 #include <lichen/executor.h>
 #include <lichen/process.h>
 #include <asm/errno.h>
@@ -13,6 +14,11 @@
 struct thread *current_thread(void)
 {
 	return thread_of(this_cpu()->current);
+}
+
+const char *debug_thread_name(struct task *task)
+{
+	return thread_of(task)->name;
 }
 
 void executor_enter_thread(struct task *task)

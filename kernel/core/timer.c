@@ -14,21 +14,20 @@ void timer_init(struct timer *timer, void (*expire)(struct timer *timer))
 	atomic_init(&timer->cpu, -1);
 }
 
-void timer_program(struct cpu *cpu)
+/* The hardware rings no later than `deadline`. Interrupts masked; touches only what is this CPU's own. */
+static void ring_by(struct cpu *cpu, nsec_t deadline)
 {
 	struct timer_queue *q = &cpu->timers;
-	nsec_t next = cpu->slice_end;
 
-	if (q->first) {
-		nsec_t deadline = rb_entry(q->first, struct timer, node)->deadline;
+	if (!q->armed || deadline < q->armed) {
+		q->armed = deadline;
+		clock_arch_arm(deadline);
+	}
+}
 
-		if (!next || deadline < next)
-			next = deadline;
-	}
-	if (next && (!q->armed || next < q->armed)) {
-		q->armed = next;
-		clock_arch_arm(next);
-	}
+void timer_slice(struct cpu *cpu)
+{
+	ring_by(cpu, cpu->slice_end);
 }
 
 static void timer_insert(struct timer_queue *q, struct timer *timer) REQUIRES(q->lock)
@@ -91,8 +90,8 @@ void timer_start(struct timer *timer, nsec_t deadline)
 	timer->deadline = deadline;
 	timer_insert(&cpu->timers, timer);
 	atomic_store_explicit(&timer->cpu, (int)cpu->id, memory_order_release);
-	timer_program(cpu);
 	spin_unlock(&cpu->timers.lock);
+	ring_by(cpu, max(deadline, (nsec_t)1));
 	irq_restore(flags);
 }
 
@@ -111,7 +110,7 @@ void timer_interrupt(void)
 {
 	struct cpu *cpu = this_cpu();
 	struct timer_queue *q = &cpu->timers;
-	nsec_t now = time_monotonic();
+	nsec_t now = time_monotonic(), next;
 
 	spin_lock(&q->lock);
 	q->armed = 0;
@@ -136,9 +135,10 @@ void timer_interrupt(void)
 		if (task)
 			atomic_fetch_or_explicit(&task->flags, TASK_RESCHED, memory_order_relaxed);
 	}
-	if (!q->first && !cpu->slice_end)
-		clock_arch_arm(0);
-	else
-		timer_program(cpu);
+	next = q->first ? max(rb_entry(q->first, struct timer, node)->deadline, (nsec_t)1) : 0;
 	spin_unlock(&q->lock);
+	if (cpu->slice_end && (!next || cpu->slice_end < next))
+		next = cpu->slice_end;
+	q->armed = next;
+	clock_arch_arm(next);
 }

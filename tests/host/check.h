@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static unsigned int check_failures, check_count;
+static _Atomic unsigned int check_failures, check_count;
 
 #define CHECK(condition)                                                                                        \
 	do {                                                                                                     \

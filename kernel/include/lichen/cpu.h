@@ -70,7 +70,7 @@ void __noreturn executor_resume_other(void);
 void executor_kicked(void);
 /* The clock has rung: interrupts masked. */
 void timer_interrupt(void);
-/* Reprograms this CPU's clock after the slice or the tree changed: interrupts masked. */
-void timer_program(struct cpu *cpu);
+/* This CPU's slice_end was set: interrupts masked. */
+void timer_slice(struct cpu *cpu);
 
 #endif

@@ -16,6 +16,8 @@ bool debug_arch_constant(const void *p, size_t bytes);
 void __noreturn cpu_arch_halt(void);
 /* All tasks, their states and async backtraces, to the log: the magic key. */
 void debug_show_tasks(void);
+struct task;
+const char *debug_thread_name(struct task *task);
 /* this_cpu() is valid. */
 extern bool cpus_ready;
 

@@ -15,6 +15,8 @@ enum executor_verdict {
 void executor_online(void);
 /* Runs one task for a while; waits for one first. */
 void executor_step(void);
+/* Runs one task, or waits once for an interrupt. */
+void executor_poll(void);
 /* The running task gives up the CPU. */
 void executor_done(enum executor_verdict verdict);
 /* The running task shall run after the first of its queue. */

@@ -2,11 +2,11 @@
 /* The C library's string functions, as far as the kernel uses them. */
 #ifndef LICHEN_STRING_H
 #define LICHEN_STRING_H
+#include <lichen/types.h>
 #ifdef LICHEN_HOST_BUILD
 #include <string.h>
 #include <strings.h>
 #else
-#include <lichen/types.h>
 void *memcpy(void *restrict to, const void *restrict from, size_t n);
 void *memmove(void *to, const void *from, size_t n);
 void *memset(void *to, int c, size_t n);
