@@ -15,7 +15,7 @@ from . import cpio
 
 ROOT_START = 1048576  # where images/build puts the partition
 PORTS = {"tty": 1, "stdin": 2, "stdout": 3, "stderr": 4, "control": 5}
-PANIC = re.compile(rb"(^|: )\W*(panic\b|kernel panic)", re.IGNORECASE)
+PANIC = re.compile(rb"(^|[]:] )\W*(panic\b|kernel panic)", re.IGNORECASE)
 
 
 class Error(Exception):
@@ -34,7 +34,7 @@ class Log:
     def __init__(self, names):
         self.alone = names[0] if len(names) == 1 else None
         self.lines = {name: [] for name in names}
-        self.partial = b""
+        self.partial = self.console_partial = b""
         self.panicked = False
         self.listener = None
 
@@ -42,6 +42,12 @@ class Log:
         *lines, self.partial = (self.partial + data).split(b"\n")
         for line in lines:
             self._line(line.rstrip(b"\r"))
+
+    def console(self, data, name):
+        """Output of a kernel that has its console elsewhere: lines of the domain `name`."""
+        *lines, self.console_partial = (self.console_partial + data).split(b"\n")
+        for line in lines:
+            self._line(name.encode() + b": " + line.rstrip(b"\r"))
 
     def _line(self, line):
         name, separator, text = line.partition(b": ")

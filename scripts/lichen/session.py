@@ -223,7 +223,7 @@ class Session:
             self.streams[name].feed(data)
         elif name == "tty" and self.machine.frontend == "guest" and self.machine.whole:
             # Linux as the frontend has its console there.
-            self.machine.log.feed(b"".join(b"guest: " + line + b"\n" for line in data.splitlines() if line))
+            self.machine.log.console(data, "guest")
 
     # ---- The whole of it
 
