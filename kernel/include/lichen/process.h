@@ -108,11 +108,14 @@ struct process {
 	u32 pending_count;	   /* queued, in all sets of the process */
 	u32 state;		   /* PROCESS_* */
 	int exit_status;	   /* as wait4 gives it, once group_exiting */
+	int leader_status;	   /* how the leader ended, if it was before the others */
+	uid_t exit_uid;		   /* of a zombie */
 	int exit_signal;	   /* to the parent; SIGCHLD */
 	/* Job control: stop_signal != 0 from the first thread's dequeuing it until SIGCONT. */
 	int stop_signal;
 	u32 stopped_threads;
-	bool stop_reported, continue_reported; /* by wait */
+	bool stop_reported; /* by wait */
+	bool continued;	    /* and not yet reported */
 	bool group_exiting; /* all threads end */
 	bool executed;	    /* has called execve: setpgid of it is EACCES */
 	bool child_subreaper;
@@ -155,6 +158,7 @@ struct thread {
 	bool exiting;	 /* this thread ends */
 	bool stopped;	 /* counted in process->stopped_threads */
 	bool in_execve;
+	u64 fault_address, fault_syndrome; /* of the last fault that became a signal: signal frames show them */
 	/* system calls */
 	s16 syscall;	    /* number, -1 outside, and when the call replaced all registers */
 	s16 restart;	    /* the ERESTART code of the call that just ended, or 0 */
@@ -204,7 +208,7 @@ enum async_poll syscall_dispatch(struct thread *thread);
 enum async_poll thread_page_fault(struct thread *thread, u64 address, u32 access, u64 esr);
 void thread_exception(struct thread *thread, u64 esr, u64 address);
 void thread_frames_done(struct thread *thread);
-ASYNC_DECLARE(thread_user_work, struct wait_queue *queue; u32 ticket;);
+ASYNC_DECLARE(thread_user_work, struct signal_action action; u32 ticket; int signal;);
 
 /* What the architecture gives (core: arch/arm64/thread.c). The running thread only: */
 void thread_fp_save(struct thread *thread);   /* user.fp and user.tls are up to date; the registers stay valid */

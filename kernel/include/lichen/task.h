@@ -43,8 +43,8 @@ struct task {
 #define TASK_WORK	BIT(3) /* has something to do before it returns to user mode: process.h */
 
 /*
- * Prepares a zeroed task whose first async segment is `bytes` at `room`: weight of nice 0, any CPU, state BLOCKED, so that
- * nothing happens to it before task_start.
+ * Prepares a zeroed task whose first async segment is `bytes` at `room`: weight of nice 0, any CPU, state QUEUED, so that
+ * wakes do nothing before task_start.
  */
 void task_init(struct task *task, void *room, size_t bytes);
 /* Makes a task runnable for the first time. */

@@ -435,6 +435,7 @@ struct fd_use fd_begin_any(struct task *self, int fd);
 /* A table with no descriptors, a copy of a table (shares the open files): one user; NULL without memory. */
 struct files *files_create(void);
 struct files *files_copy(struct files *from);
+bool files_shared(struct files *files); /* more than one user */
 void files_get(struct files *files);
 /* The last user closes all. */
 ASYNC_DECLARE(files_put, struct files *files; u32 fd; struct file *file;);
