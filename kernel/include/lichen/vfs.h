@@ -81,7 +81,8 @@ enum inode_state {
 	INODE_DYING = 1 << 2, /* being evicted: inode_find() waits for its end */
 	INODE_BAD = 1 << 3,   /* could not be read: everything on it is -EIO */
 	INODE_HASHED = 1 << 4,
-	INODE_NO_CACHE = 1 << 5, /* its name is looked up again each time; in a directory: no name that is missing is remembered */
+	INODE_NO_CACHE = 1 << 5, /* its name is looked up again each time */
+	INODE_NO_NEGATIVE = 1 << 7, /* a directory: that a name is missing is not remembered */
 	INODE_ANONYMOUS = 1 << 6, /* pipe:[N] and the like: has no name in any directory */
 };
 
@@ -157,8 +158,9 @@ struct file {
 	u64 read_ahead;
 	u32 error_sequence; /* of writeback, seen by fsync */
 	struct list epoll;  /* interests on it */
+	struct file *next_late; /* of those to be put by a task */
 };
-enum { FILE_READ = 1, FILE_WRITE = 2, FILE_SEEK = 4 /* has a position */, FILE_PATH = 8 /* O_PATH */, FILE_WRITER = 16 /* counted in inode->writers */ };
+enum { FILE_READ = 1, FILE_WRITE = 2, FILE_SEEK = 4 /* has a position */, FILE_PATH = 8 /* O_PATH */, FILE_WRITER = 16 /* counted in inode->writers */, FILE_EXECUTED = 32 /* denies writing */ };
 
 #define FILE_OPEN_ARGS struct file *file; struct inode *inode;
 struct file_open_args { FILE_OPEN_ARGS };
@@ -219,7 +221,7 @@ struct dentry {
 	struct list hash_node, child_node, children, lru_node;
 	char inline_name[40];
 };
-enum { DENTRY_MOUNTED = 1, DENTRY_UNHASHED = 2 /* removed, or never to be found by name */ };
+enum { DENTRY_MOUNTED = 1, DENTRY_UNHASHED = 2 /* its name was removed */, DENTRY_HASHED = 4 /* can be found by name */ };
 
 struct mount {
 	_Atomic u32 refcount; /* paths in it, mounts on it, and one while it is in the tree */
@@ -243,6 +245,7 @@ struct superblock {
 	struct list inodes;
 	struct mutex rename_mutex;
 	void *private;
+	u64 max_bytes;	     /* of a file; 0: what a loff_t holds */
 	_Atomic u32 mounts;  /* in which it can be seen; the last umount unmounts it */
 	_Atomic u32 writers; /* files open for writing: remounting read-only is -EBUSY */
 	struct list node;    /* of all */
@@ -269,6 +272,7 @@ struct filesystem {
 	const struct async_fn *evict_inode;  /* FS_INODE_ARGS: last reference; nlink 0: free it on disk */
 	void (*free_inode)(struct inode *inode); /* the memory */
 	void (*statfs)(struct superblock *sb, struct kstatfs_ *st);
+	struct superblock *single; /* FS_SINGLE: the instance, once it was mounted; superblock.c's */
 	struct list node;
 };
 enum {
@@ -297,7 +301,7 @@ ASYNC_DECLARE(inode_put, struct inode *inode; const struct filesystem *fs;);
 /* Its attributes will be written (write_inode) in at most 5 s, by sync, or before it is evicted. */
 void inode_dirty(struct inode *inode);
 /* All dirty inodes of a file system: pages, then attributes. 0 or the first error. */
-ASYNC_DECLARE(inode_sync_all, struct superblock *sb; struct inode *inode; long error;);
+ASYNC_DECLARE(inode_sync_all, struct superblock *sb; struct inode *inode; struct inode *last; long error;);
 ASYNC_DECLARE(inode_sync, struct inode *inode; bool pages; long error;);
 /* Sets mode, file_ops and rdev of a device, FIFO or socket node. */
 void inode_init_special(struct inode *inode, mode_t mode, dev_t rdev);
@@ -316,7 +320,7 @@ enum lookup_flag {
 	LOOKUP_RESOLVE_SHIFT = 8, /* openat2's RESOLVE_*, shifted */
 	LOOKUP_RESOLVE_MASK = 0xff00,
 };
-enum last_type { LAST_NORMAL, LAST_ROOT, LAST_DOT, LAST_DOTDOT };
+enum last_type { LAST_NORMAL, LAST_ROOT /* none: path is the thing itself */, LAST_DOT, LAST_DOTDOT };
 /* A walk over a path, in the frame of who walks. lookup_end() when done; path is the caller's then. */
 struct lookup {
 	struct path path;    /* where it has come to; counted */
@@ -326,6 +330,7 @@ struct lookup {
 	struct name last;    /* the component that is looked at; with LOOKUP_PARENT the last one */
 	const char *after;   /* what follows `last` */
 	struct dentry *asked; /* what the file system answered; counted */
+	struct file *start;   /* the directory descriptor's, if it is counted */
 	u32 flags;
 	u8 last_type, links;
 	bool slash; /* LOOKUP_PARENT: slashes follow the last component */
@@ -347,10 +352,10 @@ long inode_permission(struct inode *inode, u32 mask);
 /* Beside O_*: to be executed (-EACCES unless a regular file with x, on a mount without noexec); writers get ETXTBSY until it is put. */
 #define OPEN_EXEC 0x40000000u
 /* flags, mode as open(2) (umask is applied), name a kernel string: a file * (as long), or -errno. */
-ASYNC_DECLARE(file_open, int dirfd; const char *name; u32 flags; mode_t mode; u32 resolve; u32 access; bool created;
-	struct file *file; struct dentry *dentry; long error; struct lookup lookup;);
+ASYNC_DECLARE(file_open, int dirfd; const char *name; u32 flags; mode_t mode; u32 resolve; bool created;
+	long result; struct lookup lookup;);
 /* Opens what a path leads to; the path stays the caller's. */
-ASYNC_DECLARE(file_open_path, const struct path *path; u32 flags; struct file *file; long error;);
+ASYNC_DECLARE(file_open_path, const struct path *path; u32 flags; bool created; struct file *file; long error;);
 /*
  * For eventfds and so on: an anonymous inode, "anon_inode:NAME" (NAME with its brackets, if any). "pipe" and "socket" make
  * an inode of their own, "pipe:[N]". NULL without memory.
@@ -385,7 +390,7 @@ void file_accessed(struct file *file);
  * Before writing to a regular file, its inode->lock held for writing: *pos is where (O_APPEND), *n shortened to what the limits
  * allow. 0, -EFBIG (and SIGXFSZ), or -errno; setuid bits are taken away, times touched.
  */
-ASYNC_DECLARE(file_write_begin, struct file *file; u64 *pos; size_t *n; struct attributes attributes;);
+ASYNC_DECLARE(file_write_begin, struct file *file; u64 *pos; size_t *n; u32 flags; struct attributes attributes;);
 /* Generic implementations for cached files. */
 extern const struct async_fn file_read_cached_fn, file_write_cached_fn, file_fsync_cached_fn;
 long file_mmap_cached(struct file *file, struct vma *vma);
@@ -460,8 +465,8 @@ bool files_cloexec(struct files *files, int fd);
  * Unpacks cpio archives (newc, possibly several, with zeroes between) into the root file system, and makes /dev/console if that has
  * none. Before the first program. 0, or -errno and a log line.
  */
-ASYNC_DECLARE(initramfs_unpack, const void *archive; size_t bytes; size_t at; struct file *file; u64 done; struct inode *dir;
-	struct inode *inode; struct name last; struct kiov iov; struct cpio_entry *entry; struct list links; long error;);
+ASYNC_DECLARE(initramfs_unpack, const void *archive; size_t bytes; s64 at; struct inode *inode; const char *data; u32 left;
+	u64 pos; struct kiov iov; struct list links; u32 files;);
 
 /* --- readiness (poll.c) --- */
 /* To be called by a file's poll operation, once for each queue that will be woken when its mask changes. */
