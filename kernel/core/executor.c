@@ -403,6 +403,15 @@ void executor_kicked(void)
 
 /* --- tasks --- */
 
+void task_init(struct task *task, void *room, size_t bytes)
+{
+	list_init(&task->all_node);
+	async_stack_init(&task->async, room, bytes);
+	task->weight = WEIGHT_NORMAL;
+	task->affinity = ~0ull;
+	atomic_init(&task->state, TASK_QUEUED);
+}
+
 void task_start(struct task *task)
 {
 	unsigned long flags = spin_lock_irqsave(&all_lock);
@@ -411,10 +420,6 @@ void task_start(struct task *task)
 	spin_unlock_irqrestore(&all_lock, flags);
 	task->cpu = this_cpu()->id;
 	task->vruntime = this_cpu()->queue.floor;
-	if (!task->weight)
-		task->weight = WEIGHT_NORMAL;
-	if (!task->affinity)
-		task->affinity = ~0ull;
 	atomic_store_explicit(&task->state, TASK_QUEUED, memory_order_release);
 	enqueue(task, false);
 }
@@ -479,9 +484,8 @@ struct task *task_spawn(const char *name, const struct async_fn *fn, const void 
 
 	if (!d)
 		return NULL;
-	list_init(&d->task.all_node);
+	task_init(&d->task, d->room, sizeof(d->room));
 	d->task.name = name;
-	async_stack_init(&d->task.async, d->room, sizeof(d->room));
 	if (!async_prepare(&d->task, NULL, fn, args, args_size)) {
 		kfree(d);
 		return NULL;
