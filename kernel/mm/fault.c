@@ -269,9 +269,8 @@ static long file_read_locked(struct mm *mm, struct vma *vma, u64 address, u32 ac
 
 static long fault_file_read(struct mm *mm, struct vma *vma, u64 address, u32 access, u32 *need)
 {
-	struct page_cache *cache = vma->cache;
 	struct page *page, *ready;
-	u64 limit = file_pages(cache);
+	u64 limit = file_pages(vma->cache);
 	long error;
 
 	if (vma_index(vma, address) >= limit) {
@@ -286,9 +285,9 @@ static long fault_file_read(struct mm *mm, struct vma *vma, u64 address, u32 acc
 		return there ? 0 : -EIO;
 	}
 	for (;;) {
-		spin_lock(&cache->lock);
+		spin_lock(&vma->cache->lock);
 		error = file_read_locked(mm, vma, address, access, limit, &page);
-		spin_unlock(&cache->lock);
+		spin_unlock(&vma->cache->lock);
 		if (error == -EAGAIN)
 			return needs(need, NEED_PAGE);
 		if (error == -ENOMEM)
@@ -544,7 +543,7 @@ ASYNC_DEFINE(mm_fault)
 		}
 		if (f->page)
 			page_put(f->page);
-		if (!file_put_quick(f->file))
+		if (!file_put_fast(f->file))
 			AWAIT(file_put, .file = f->file);
 		if (f->error)
 			ASYNC_RETURN(f->error == -ENOMEM ? -ENOMEM : -EIO);

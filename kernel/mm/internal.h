@@ -102,16 +102,4 @@ void writeback_forget(struct page_cache *cache); /* the cache goes */
 void writeback_kick(void);
 bool writeback_too_dirty(void); /* writers should write back themselves */
 
-/* Drops a reference that is not the last: false if it is (then AWAIT(file_put)). */
-static inline bool file_put_quick(struct file *file)
-{
-	u32 count = atomic_load_explicit(&file->refcount, memory_order_relaxed);
-
-	while (count > 1)
-		if (atomic_compare_exchange_weak_explicit(
-			    &file->refcount, &count, count - 1, memory_order_acq_rel, memory_order_relaxed))
-			return true;
-	return false;
-}
-
 #endif

@@ -64,7 +64,7 @@ ASYNC_DEFINE(vma_bury)
 		list_remove(&f->vma->cache_node);
 		f->file = f->vma->file;
 		vma_free(f->vma);
-		if (f->file && !file_put_quick(f->file))
+		if (f->file && !file_put_fast(f->file))
 			AWAIT(file_put, .file = f->file);
 	}
 	ASYNC_END;
@@ -270,7 +270,7 @@ ASYNC_DEFINE(mm_map)
 		f->result = (u64)-ENOMEM;
 	}
 	AWAIT(vma_bury, .dead = &f->dead);
-	if (f->shared && !file_put_quick(f->shared))
+	if (f->shared && !file_put_fast(f->shared))
 		AWAIT(file_put, .file = f->shared);
 	if ((s64)f->result > 0 && (f->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
 		f->vma_flags |= VMA_LOCKED; /* faulted in as locked ones are */

@@ -79,10 +79,10 @@ ASYNC_DEFINE(mm_put)
 		}
 		f->file = f->vma->file;
 		vma_free(f->vma);
-		if (f->file && !file_put_quick(f->file))
+		if (f->file && !file_put_fast(f->file))
 			AWAIT(file_put, .file = f->file);
 	}
-	if (f->mm->executable && !file_put_quick(f->mm->executable))
+	if (f->mm->executable && !file_put_fast(f->mm->executable))
 		AWAIT(file_put, .file = f->mm->executable);
 	arch_mm_destroy(&f->mm->arch);
 	slab_free(mm_slab, f->mm);

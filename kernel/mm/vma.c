@@ -419,7 +419,7 @@ static void join(struct mm *mm, struct vma *lower, struct vma *upper)
 	set_bounds(lower, lower->start, end);
 	lower->anonymous |= upper->anonymous;
 	if (upper->file) /* `lower` holds the file too */
-		kassert(file_put_quick(upper->file));
+		kassert(file_put_fast(upper->file));
 	vma_free(upper);
 }
 
