@@ -91,9 +91,9 @@ static long tty_make_controlling(struct tty *tty, struct process *process, bool 
 	if (tty->session) {
 		if (!steal || !capable(CAP_SYS_ADMIN))
 			return -EPERM;
-		session_clear_tty(tty);
+		tty_detach(tty);
 	}
-	return session_set_tty(process, tty);
+	return tty_attach(tty, process);
 }
 
 static bool group_exists(pid_t group)
@@ -124,15 +124,8 @@ static long tty_give_up(struct tty *tty, struct process *process)
 {
 	if (session_tty(process) != tty)
 		return -ENOTTY;
-	if (process_session_id(process) == process->pid) {
-		pid_t group = tty->group;
-
-		session_clear_tty(tty);
-		if (group) {
-			signal_send_group(group, SIGHUP, NULL);
-			signal_send_group(group, SIGCONT, NULL);
-		}
-	}
+	if (process_session_id(process) == process->pid)
+		tty_session_ended(tty, process->pid);
 	return 0;
 }
 

@@ -7,6 +7,8 @@
 #include <lichen/tty.h>
 #include <linux/capability.h>
 
+struct process;
+
 #define TTY_DEV_CURRENT MAKE_DEV(5, 0) /* /dev/tty */
 #define TTY_DEV_CONSOLE MAKE_DEV(5, 1) /* /dev/console */
 
@@ -15,5 +17,10 @@
  * background group, which was sent the signal; -EIO: it can't be stopped (orphaned, or SIGTTIN ignored or blocked).
  */
 long tty_job_control(struct tty *tty, int signal);
+
+/* Becomes the controlling terminal of the process's session, its group the foreground: 0, or -EPERM unless it leads a session without one. */
+long tty_attach(struct tty *tty, struct process *process);
+/* Is nobody's controlling terminal any more. */
+void tty_detach(struct tty *tty);
 
 #endif

@@ -273,7 +273,7 @@ ASYNC(tty_open, FILE_OPEN_ARGS)
 	f->file->private = tty;
 	f->file->mode &= ~(u32)FILE_SEEK;
 	if (dev == tty->dev && !(f->file->flags & O_NOCTTY) && !tty->session)
-		session_set_tty(process, tty); /* refused unless a leader without a terminal: no error of open */
+		tty_attach(tty, process); /* refused unless a leader without a terminal: no error of open */
 	ASYNC_END;
 }
 
@@ -372,7 +372,7 @@ void tty_hangup(struct tty *tty)
 		signal_send_group(group, SIGHUP, NULL);
 		signal_send_group(group, SIGCONT, NULL);
 	}
-	session_clear_tty(tty);
+	tty_detach(tty);
 	wait_wake_poll(&tty->readable, EPOLLIN | EPOLLHUP);
 	wait_wake_poll(&tty->writable, EPOLLOUT | EPOLLHUP);
 }
