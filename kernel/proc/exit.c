@@ -221,8 +221,6 @@ static pid_t thread_leave(struct thread *thread, struct tty **tty)
 	struct list dead = LIST_INIT(dead);
 	unsigned long flags = spin_lock_irqsave(&process_lock);
 	struct usage own = {
-		.user = thread->task.runtime_user,
-		.system = thread->task.runtime_system,
 		.voluntary = thread->voluntary_switches,
 		.involuntary = thread->involuntary_switches,
 		.minor = thread->minor_faults,
@@ -230,6 +228,7 @@ static pid_t thread_leave(struct thread *thread, struct tty **tty)
 	};
 	pid_t session = 0;
 
+	task_times(&thread->task, &own.user, &own.system);
 	thread_unlink(thread);
 	usage_add(&process->usage, &own);
 	signal_set_flush(process, &thread->pending, ~0ull);

@@ -324,8 +324,11 @@ void process_usage_locked(struct process *process, struct usage *usage)
 
 	*usage = process->usage;
 	list_for_each(thread, &process->threads, process_node) {
-		usage->user += thread->task.runtime_user;
-		usage->system += thread->task.runtime_system;
+		nsec_t user, system;
+
+		task_times(&thread->task, &user, &system);
+		usage->user += user;
+		usage->system += system;
 		usage->voluntary += thread->voluntary_switches;
 		usage->involuntary += thread->involuntary_switches;
 		usage->minor += thread->minor_faults;
