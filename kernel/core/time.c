@@ -17,6 +17,11 @@ nsec_t time_realtime(void)
 	return time_monotonic() + atomic_load_explicit(&realtime_offset, memory_order_relaxed);
 }
 
+nsec_t time_realtime_offset(void)
+{
+	return atomic_load_explicit(&realtime_offset, memory_order_relaxed);
+}
+
 void time_set_realtime(nsec_t now)
 {
 	atomic_store_explicit(&realtime_offset, now - time_monotonic(), memory_order_relaxed);

@@ -227,8 +227,9 @@ static pid_t thread_leave(struct thread *thread, struct tty **tty)
 		.major = thread->major_faults,
 	};
 	pid_t session = 0;
+	bool last = false;
 
-	task_times(&thread->task, &own.user, &own.system);
+	thread_cpu_time(thread, &own.user, &own.system);
 	thread_unlink(thread);
 	usage_add(&process->usage, &own);
 	signal_set_flush(process, &thread->pending, ~0ull);
@@ -241,6 +242,7 @@ static pid_t thread_leave(struct thread *thread, struct tty **tty)
 			process->exit_status = process->leader_status;
 		process->exit_uid = thread->cred->uid;
 		session = process_end(process, tty, &dead);
+		last = true;
 	} else {
 		if (process->stop_signal && process->state == PROCESS_RUNNING &&
 			process->stopped_threads == process->thread_count) {
@@ -251,6 +253,8 @@ static pid_t thread_leave(struct thread *thread, struct tty **tty)
 		wait_wake_all(&process->threads_changed);
 	}
 	spin_unlock_irqrestore(&process_lock, flags);
+	if (last)
+		process_timers_end(process);
 	list_for_each_safe(p, next, &dead, all_node) {
 		list_remove(&p->all_node);
 		process_put(p);
@@ -300,11 +304,8 @@ ASYNC_DEFINE(thread_end)
 
 	ASYNC_BEGIN;
 	AWAIT(thread_leave_mm, .thread = thread);
-	if (thread->process->thread_count == 1) {
-		process_timers_end(thread->process);
-		thread->process->usage.max_rss = max(thread->process->usage.max_rss, thread->mm->peak_resident);
-	}
 	flags = spin_lock_irqsave(&process_lock);
+	thread->process->usage.max_rss = max(thread->process->usage.max_rss, thread->mm->peak_resident);
 	f->mm = thread->mm;
 	f->files = thread->files;
 	f->fs = thread->fs;

@@ -105,6 +105,7 @@ static struct process *clone_process_create(struct thread *parent, const struct 
 	spin_unlock_irqrestore(&process_lock, flags);
 	process->exit_signal = r->exit_signal;
 	process->personality = from->personality;
+	process_cpu_limit_changed(process);
 	return process;
 }
 

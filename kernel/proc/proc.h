@@ -14,6 +14,7 @@
 #include <lichen/uaccess.h>
 #include "clock.h"
 #include <linux/futex.h>
+#include <linux/resource.h>
 
 #define PID_MAX 4194304
 
@@ -118,6 +119,14 @@ struct vdso {
 	u64 sigreturn; /* offset of __kernel_rt_sigreturn */
 };
 extern struct vdso vdso;
+void vdso_update(void); /* after the clock of the day was set */
+
+/* --- clock.c, alarm.c --- */
+long clock_read(int clock, nsec_t *now); /* 0 or -EINVAL */
+bool clock_is_realtime(int clock);
+bool clock_has_timers(int clock);
+extern struct wait_queue clock_set_queue; /* woken when CLOCK_REALTIME was set */
+void alarms_clock_was_set(void);
 
 /* --- timers.c --- */
 /* exit: none is left. */
@@ -130,6 +139,13 @@ void process_timer_taken(struct process *process, siginfo_t *info) REQUIRES(proc
 struct cred *cred_initial(void);
 bool cred_for_program(struct cred *cred, const struct cred *old, mode_t mode, uid_t owner, gid_t group);
 long cred_prctl(struct thread *thread, int option, u64 a, u64 b);
+
+void process_cpu_limit_changed(struct process *process);
+
+/* --- wait.c, sched.c --- */
+void usage_to_user(struct rusage *r, const struct usage *usage);
+/* ns, up to now, also of a thread that runs. */
+void thread_cpu_time(struct thread *thread, u64 *user, u64 *system);
 
 /* --- futex.c --- */
 ASYNC_DECLARE(futex_exit, struct thread *thread; u64 head; struct robust_list_head list; u64 entry; u64 next; u64 pending; u32 count;

@@ -205,6 +205,7 @@ struct thread *current_thread(void);
  * and enters user mode with what thread->user says.
  */
 enum async_poll syscall_dispatch(struct thread *thread);
+const char *syscall_name(unsigned number); /* or NULL */
 enum async_poll thread_page_fault(struct thread *thread, u64 address, u32 access, u64 esr);
 void thread_exception(struct thread *thread, u64 esr, u64 address);
 void thread_frames_done(struct thread *thread);
@@ -269,9 +270,11 @@ struct cred *thread_cred_get(struct thread *thread);
 /* CPU time and the like of all its threads, ended ones too. */
 void process_usage(struct process *process, struct usage *usage);
 
-/* Starts PID 1 from an executable, at boot, from a detached task: 0 or -errno. stdio is opened by `open_console`. */
-ASYNC_DECLARE(process_start_init, const char *path; const char *const *argv; const char *const *envp;
-	struct thread *thread;);
+/*
+ * Starts PID 1 from an executable (NULL: the first of the usual ones), at boot, from a detached task: 0 or -ENOMEM. The strings
+ * and their vectors stay for good. Descriptors 0 to 2 are the console.
+ */
+ASYNC_DECLARE(process_start_init, const char *path; const char *const *argv; const char *const *envp;);
 /* Ends the calling thread, or all of its process, at its next return to user mode. status as wait4 gives it. */
 void thread_exit(struct thread *thread, int status);
 void process_exit(struct process *process, int status);
@@ -299,6 +302,12 @@ bool group_is_orphaned(pid_t group);
 /* The tty's: the leader of its session has ended. Called without locks; sends SIGHUP to the foreground group. */
 void tty_session_ended(struct tty *tty, pid_t session);
 
+/* What uname says. */
+#define SYSTEM_RELEASE "6.12.0-lichen"
+#define SYSTEM_VERSION "#1 SMP Lichen"
+void system_names(char *host, char *domain, size_t bytes);
+
+u32 runnable_count(void); /* threads that run or want to */
 /* For /proc/loadavg: three averages in 1/2048 as Linux shows them, and runnable threads. */
 void load_average(u64 average[3]);
 

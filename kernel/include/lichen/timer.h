@@ -21,6 +21,7 @@ bool timer_cancel(struct timer *timer);
 
 nsec_t time_monotonic(void); /* since boot */
 nsec_t time_realtime(void);  /* since 1970 */
+nsec_t time_realtime_offset(void); /* what it is ahead of time_monotonic() */
 /* Sets CLOCK_REALTIME. */
 void time_set_realtime(nsec_t now);
 #define NSEC_PER_SEC 1000000000ull

@@ -285,8 +285,6 @@ void filesystem_register(struct filesystem *fs);
 struct filesystem *filesystem_find(const char *name); /* or NULL */
 /* For file systems' mount: the root dentry of sb, which takes over the inode's reference. -ENOMEM (the reference is the caller's). */
 long superblock_set_root(struct superblock *sb, struct inode *inode);
-/* An instance without a mount, known to sync(2): for mount itself, and for inodes outside every tree (block devices, pipes). NULL without memory. */
-struct superblock *superblock_alloc(struct filesystem *fs);
 
 /* --- inodes (inode.c) --- */
 /* Initialises the generic part; refcount 1. */
@@ -383,6 +381,8 @@ static inline bool file_put_fast(struct file *file)
 /* A reference, unless the last one is going just now: for those who point at files without holding them. */
 bool file_get_live(struct file *file);
 ASYNC_DECLARE(file_put, struct file *file; struct path path;);
+/* Drops a reference where nothing may wait: what closing takes is done by a detached task. */
+void file_put_later(struct file *file);
 /* Reads into a kernel buffer at pos: bytes (short at the end of file alone) or -errno. For exec and the like. */
 ASYNC_DECLARE(file_read_kernel, struct file *file; void *buf; size_t n; u64 pos; size_t done; struct kiov iov;);
 ASYNC_DECLARE(file_write_kernel, struct file *file; const void *buf; size_t n; u64 pos; size_t done; struct kiov iov;);
