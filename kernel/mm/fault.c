@@ -296,9 +296,10 @@ static long fault_file_read(struct mm *mm, struct vma *vma, u64 address, u32 acc
 			return error;
 		ready = page_executable(page);
 		page_put(page);
-		if (IS_ERR(ready))
-			return needs(need, NEED_MEMORY);
-		page_put(ready);
+		if (!IS_ERR(ready))
+			page_put(ready);
+		else
+			return needs(need, PTR_ERR(ready) == -ENOMEM ? NEED_MEMORY : NEED_LOCK);
 	}
 }
 
@@ -354,7 +355,7 @@ static bool map_shared_dirty(struct mm *mm, struct vma *vma, u64 address, pte_t 
 	pte_t old = pte_get(entry);
 
 	/* Whoever cleans it clears the bit first, and takes this lock to write-protect it after. */
-	if (page->cache != vma->cache || !page_test(page, PAGE_DIRTY))
+	if (page->cache != vma->cache || !page_test(page, PAGE_DIRTY) || (pool_is_separate() && !page_test(page, PAGE_STORED)))
 		return false;
 	if (flags & PTE_MAP_EXEC && pool_is_separate() && page_test(page, PAGE_POOL))
 		flags &= ~(u32)PTE_MAP_EXEC; /* an instruction fetch will map the copy, a store again this */
@@ -390,6 +391,7 @@ static long fault_shared_write(struct mm *mm, struct vma *vma, u64 address, u32 
 		}
 		page_cache_dirty(page);
 	}
+	cache_will_store(cache, page);
 	spin_lock(&mm->table_lock);
 	entry = pte_find(mm, address, true);
 	if (entry)

@@ -74,8 +74,8 @@ struct page *cache_add(struct page_cache *cache, u64 index);
 void cache_remove(struct page_cache *cache, struct page *page);
 /* The same if it is clean and only the cache and `users` others know it: whether it went. Unmaps it first. */
 bool cache_remove_unused(struct page_cache *cache, struct page *page, u32 users);
-/* Its contents change: what was made executable of it is out of date. */
-void cache_drop_executable(struct page_cache *cache, struct page *page);
+/* Its contents change, now or through a mapping: what was made executable of it is out of date. */
+void cache_will_store(struct page_cache *cache, struct page *page);
 /* Clears DIRTY and its mark; whether it was. cache->lock held. */
 bool cache_clean(struct page_cache *cache, struct page *page);
 /* LOCKED or WRITEBACK goes: wakes who waits. */

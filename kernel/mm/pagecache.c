@@ -222,10 +222,59 @@ bool cache_remove_unused(struct page_cache *cache, struct page *page, u32 users)
 
 /* --- execution --- */
 
+/*
+ * With a driver domain a cached page is never mapped executable: a private copy is (page->executable). Copy and page must
+ * not differ, so a page is either mapped writable somewhere, or has a copy:
+ *   - to make a copy: STORED off, mappings write-protected, copied; thrown away if STORED is on again;
+ *   - to store (a write, or a writable mapping): STORED on, and the copy, if there is one, is unmapped and goes. A mapping is
+ *     made writable only while STORED is on, under the table lock that the protection takes too.
+ */
+
+static struct page *copy_for_execution(struct page *page)
+{
+	struct page *copy = page_alloc(0, 0);
+
+	if (!copy)
+		return NULL;
+	page_copy(page_address(copy), page_address(page));
+	cache_sync_executable(page_address(copy), PAGE_SIZE);
+	return copy;
+}
+
+/* The copy that there is now, referenced, or NULL. */
+static struct page *existing_copy(struct page_cache *cache, struct page *page)
+{
+	struct page *copy;
+
+	spin_lock(&cache->lock);
+	copy = page->executable;
+	if (copy)
+		page_get(copy);
+	else
+		page_clear(page, PAGE_STORED);
+	spin_unlock(&cache->lock);
+	return copy;
+}
+
+/* Gives the page its copy: false if it was stored to meanwhile, or there is another copy. */
+static bool adopt_copy(struct page_cache *cache, struct page *page, struct page *copy)
+{
+	bool adopted;
+
+	spin_lock(&cache->lock);
+	adopted = page->cache == cache && !page->executable && !page_test(page, PAGE_STORED);
+	if (adopted) {
+		page->executable = copy;
+		page_get(copy);
+	}
+	spin_unlock(&cache->lock);
+	return adopted;
+}
+
 struct page *page_executable(struct page *page)
 {
 	struct page_cache *cache = page->cache;
-	struct page *copy, *old;
+	struct page *copy;
 
 	if (!pool_is_separate() || !page_test(page, PAGE_POOL)) {
 		if (!page_test(page, PAGE_COHERENT)) {
@@ -235,42 +284,36 @@ struct page *page_executable(struct page *page)
 		page_get(page);
 		return page;
 	}
-	copy = page_alloc(0, 0);
+	if (!cache)
+		return ERR_PTR(-EAGAIN); /* truncated */
+	copy = existing_copy(cache, page);
+	if (copy)
+		return copy;
+	mm_protect_file_page(cache, page->index);
+	copy = copy_for_execution(page);
 	if (!copy)
 		return ERR_PTR(-ENOMEM);
-	page_copy(page_address(copy), page_address(page));
-	cache_sync_executable(page_address(copy), PAGE_SIZE);
-	if (!cache)
-		return copy;
-	spin_lock(&cache->lock);
-	old = page->executable;
-	if (old) {
-		page_get(old);
-	} else if (page->cache == cache) {
-		page->executable = copy;
-		page_get(copy);
-	}
-	spin_unlock(&cache->lock);
-	if (!old)
+	if (adopt_copy(cache, page, copy))
 		return copy;
 	page_put(copy);
-	return old;
+	return ERR_PTR(-EAGAIN);
 }
 
-void cache_drop_executable(struct page_cache *cache, struct page *page)
+void cache_will_store(struct page_cache *cache, struct page *page)
 {
 	struct page *executable;
 
-	if (likely(!page->executable)) {
-		if (page_test(page, PAGE_COHERENT))
-			page_clear(page, PAGE_COHERENT);
+	if (page_test(page, PAGE_COHERENT))
+		page_clear(page, PAGE_COHERENT);
+	if (likely(!pool_is_separate()))
 		return;
-	}
 	spin_lock(&cache->lock);
+	page_set(page, PAGE_STORED);
 	executable = page->executable;
 	page->executable = NULL;
 	spin_unlock(&cache->lock);
+	if (!executable)
+		return;
 	mm_unmap_file_range(cache, page->index, page->index + 1, true);
-	if (executable)
-		page_put(executable);
+	page_put(executable);
 }

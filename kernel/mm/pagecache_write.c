@@ -66,7 +66,7 @@ static void written(struct page_cache_write_frame *f, u64 n)
 
 	if (!n)
 		return;
-	cache_drop_executable(f->cache, f->page);
+	cache_will_store(f->cache, f->page);
 	page_cache_dirty(f->page);
 	f->pos += n;
 	f->done += n;

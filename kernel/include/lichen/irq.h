@@ -46,8 +46,13 @@ struct initcall {
 	void (*call)(void);
 	const char *name;
 };
+#ifdef LICHEN_HOST_BUILD
+#define INITCALL_SECTION "initcalls" /* a name that the host's linker marks the ends of */
+#else
+#define INITCALL_SECTION ".initcalls"
+#endif
 #define INITCALL(l, fn)                                                                            \
-	static const struct initcall initcall_##fn __used __section(".initcalls")                  \
+	static const struct initcall initcall_##fn __used __section(INITCALL_SECTION)              \
 		__aligned(8) = {.level = (l), .call = (fn), .name = #fn}
 /* Device memory: uncached, in the kernel's address space. NULL without memory. */
 void *io_map(phys_addr_t phys, size_t bytes);

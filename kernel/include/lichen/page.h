@@ -27,6 +27,7 @@ enum page_flag {
 	PAGE_WAITERS = 1 << 11,	 /* somebody waits for LOCKED or WRITEBACK to go */
 	PAGE_COHERENT = 1 << 12, /* instruction fetch sees its contents */
 	PAGE_SHMEM = 1 << 13,	 /* page cache of a file that lives in memory alone */
+	PAGE_STORED = 1 << 15,	 /* its bytes may change, or did since a copy for execution was begun */
 	PAGE_READAHEAD = 1 << 14, /* who reads it should start reading what follows */
 };
 

@@ -104,7 +104,7 @@ ASYNC_DECLARE(page_cache_destroy, struct page_cache *cache;);
 void page_cache_will_need(struct page_cache *cache, u64 start, u64 end);
 /*
  * What a program may execute of a page: the page itself without a driver domain, else its private copy, made at first use,
- * with caches made coherent. A referenced page, or -ENOMEM.
+ * with caches made coherent. A referenced page, or -ENOMEM, or -EAGAIN: it was stored to at the same time, or truncated.
  */
 struct page *page_executable(struct page *page);
 

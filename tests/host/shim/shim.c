@@ -374,6 +374,8 @@ struct page *page_alloc(unsigned order, unsigned flags)
 		atomic_fetch_add(&allocated, 1);
 	}
 	pthread_mutex_unlock(&arena_lock);
+	if (page && (!pool_is_separate() || flags & ALLOC_POOL))
+		page_set(page, PAGE_POOL);
 	if (page)
 		memset(page_address(page), flags & ALLOC_ZERO ? 0 : 0xa5, PAGE_SIZE << order);
 	return page;
@@ -429,9 +431,16 @@ phys_addr_t address_phys(const void *address)
 	return (phys_addr_t)((const char *)address - arena) + PAGE_SIZE;
 }
 
+static bool separate;
+
 bool pool_is_separate(void)
 {
-	return false;
+	return separate;
+}
+
+void shim_pool_separate(bool yes)
+{
+	separate = yes;
 }
 
 void memory_count(enum memory_counter counter, s64 delta)

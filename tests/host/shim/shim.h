@@ -33,5 +33,7 @@ long shim_run(const struct async_fn *fn, const void *args, size_t args_size);
 size_t shim_allocated(void);
 /* From here on every n-th allocation fails (0: none). */
 void shim_fail_allocations(unsigned every);
+/* As with a driver domain: only pages asked for with ALLOC_POOL lie in the pool. */
+void shim_pool_separate(bool yes);
 
 #endif
