@@ -282,10 +282,9 @@ static void file_ready(struct source *source, uint32_t events)
 		return;
 	if (port->driver_open && events & (EPOLLIN | EPOLLHUP))
 		port_receive(port);
+	/* With EPOLLHUP there may still be bytes to read: that the file has ended is told by port_receive alone. */
 	if (!(events & EPOLLHUP))
 		port_host_state(port, true);
-	else if (!port->driver_open)
-		port_host_state(port, false);
 }
 
 /* 0 or -errno. The file is read and written without blocking; a terminal is made transparent. */
@@ -300,7 +299,7 @@ static int port_use(struct port *port, int fd)
 	}
 	port->file.fd = fd;
 	port->file.ready = file_ready;
-	port->host_open = file_connected(fd);
+	port->host_open = true; /* until a read says that it is not */
 	error = loop_add(&port->file, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error)
 		port_close(port);

@@ -46,14 +46,16 @@ struct descriptor {
 };
 
 /* An indirect table may lie at any address, hence the alignment; volatile, so that no word is read again. */
-typedef uint64_t __attribute__((aligned(1), may_alias)) word;
+struct word {
+	uint64_t value;
+} __attribute__((packed, may_alias));
 
 static inline void descriptor_load(struct descriptor *d, const struct vring_desc *from)
 {
-	const volatile word *words = (const volatile word *)from;
-	uint64_t w = words[1];
+	const volatile struct word *words = (const volatile struct word *)from;
+	uint64_t w = words[1].value;
 
-	d->address = words[0];
+	d->address = words[0].value;
 	d->length = (uint32_t)w;
 	d->flags = (uint16_t)(w >> 32);
 	d->next = (uint16_t)(w >> 48);
@@ -229,9 +231,9 @@ void vring_notify_disable(struct vring_device *ring)
 void vring_push(struct vring_device *ring, uint16_t head, uint32_t written)
 {
 	/* The used ring is aligned to 4 only. */
-	word *entry = (word *)&ring->used->ring[ring->used_next & (ring->num - 1)];
+	struct word *entry = (struct word *)&ring->used->ring[ring->used_next & (ring->num - 1)];
 
-	*entry = head | (uint64_t)written << 32;
+	entry->value = head | (uint64_t)written << 32;
 	ring->used_next++;
 	/* Release: data and entry are there before the index says so. */
 	__atomic_store_n((uint16_t *)&ring->used->idx, ring->used_next, __ATOMIC_RELEASE);

@@ -65,6 +65,7 @@ void gic_init(const struct machine *machine)
 	if (gic.version == 3) {
 		/* GICv3 with one security state and with two agree on these bits, as far as we can write them. */
 		mmio_write32(gic.gicd + GICD_CTLR, GICD_CTLR_ARE | 3);
+		gic.group0 = mmio_read32(gic.gicd + GICD_CTLR) & GICD_CTLR_DS;
 		find_redistributors(machine);
 	} else {
 		/* Group 0 without the security extensions, Group 1 with them: bit 0 in both, and IGROUPR stays as it is. */

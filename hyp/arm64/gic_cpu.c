@@ -49,10 +49,12 @@ void gic_cpu_init(struct cpu *cpu)
 			cpu->gic_target = 1; /* a machine with one CPU: RAZ */
 	}
 	clean_banked(cpu);
-	if (gic.version == 2) /* from another CPU these cannot be written: ready for domain_stop */
-		mmio_write32(gic.gicd + GICD_ISENABLER, 1u << GIC_STOP_SGI);
 	for (u32 i = 0; i < 32; i += 4)
 		mmio_write32(sgi_base(cpu) + GICD_IPRIORITYR + i, 0xa0a0a0a0);
+	if (gic.version == 2) { /* from another CPU these cannot be written: ready for domain_stop */
+		mmio_write32(gic.gicd + GICD_ISENABLER, 1u << GIC_STOP_SGI);
+		mmio_write8(gic.gicd + GICD_IPRIORITYR + GIC_STOP_SGI, 0);
+	}
 }
 
 void gic_cpu_clean(struct cpu *cpu)
@@ -62,7 +64,8 @@ void gic_cpu_clean(struct cpu *cpu)
 	clean_banked(cpu);
 	if (gic.version == 3) {
 		write_sysreg(0, s3_0_c12_c12_7); /* ICC_IGRPEN1_EL1 */
-		write_sysreg(0, s3_0_c12_c12_6); /* ICC_IGRPEN0_EL1 */
+		if (gic.group0)
+			write_sysreg(0, s3_0_c12_c12_6); /* ICC_IGRPEN0_EL1 */
 		mmio_write32(cpu->gicr + GICR_CTLR, 0); /* EnableLPIs, where it can be cleared */
 		isb();
 	} else {
@@ -70,29 +73,49 @@ void gic_cpu_clean(struct cpu *cpu)
 	}
 }
 
+/* Masks, enables and active priorities: each of them can keep an interrupt from waking the CPU. */
+static void wait_v3(void)
+{
+	u64 pmr = read_sysreg(s3_0_c4_c6_0), enable = read_sysreg(s3_0_c12_c12_7);
+	u64 active0 = gic.group0 ? read_sysreg(s3_0_c12_c8_4) : 0, active1 = read_sysreg(s3_0_c12_c9_0); /* ICC_APnR0_EL1 */
+
+	if (gic.group0)
+		write_sysreg(0, s3_0_c12_c8_4);
+	write_sysreg(0, s3_0_c12_c9_0);
+	write_sysreg(0xff, s3_0_c4_c6_0);
+	write_sysreg(1, s3_0_c12_c12_7);
+	isb();
+	dsb(sy);
+	wfi();
+	write_sysreg(enable, s3_0_c12_c12_7);
+	write_sysreg(pmr, s3_0_c4_c6_0);
+	if (gic.group0)
+		write_sysreg(active0, s3_0_c12_c8_4);
+	write_sysreg(active1, s3_0_c12_c9_0);
+	isb();
+}
+
+static void wait_v2(void)
+{
+	u32 pmr = mmio_read32(gic.gicc + GICC_PMR), ctlr = mmio_read32(gic.gicc + GICC_CTLR);
+	u32 active = mmio_read32(gic.gicc + GICC_APR0);
+
+	mmio_write32(gic.gicc + GICC_APR0, 0);
+	mmio_write32(gic.gicc + GICC_PMR, 0xff);
+	mmio_write32(gic.gicc + GICC_CTLR, ctlr | 1);
+	dsb(sy);
+	wfi();
+	mmio_write32(gic.gicc + GICC_CTLR, ctlr);
+	mmio_write32(gic.gicc + GICC_PMR, pmr);
+	mmio_write32(gic.gicc + GICC_APR0, active);
+}
+
 void gic_wait(void)
 {
-	if (gic.version == 3) {
-		u64 pmr = read_sysreg(s3_0_c4_c6_0), enable = read_sysreg(s3_0_c12_c12_7);
-
-		write_sysreg(0xff, s3_0_c4_c6_0);
-		write_sysreg(1, s3_0_c12_c12_7);
-		isb();
-		dsb(sy);
-		wfi();
-		write_sysreg(enable, s3_0_c12_c12_7);
-		write_sysreg(pmr, s3_0_c4_c6_0);
-		isb();
-	} else {
-		u32 pmr = mmio_read32(gic.gicc + GICC_PMR), ctlr = mmio_read32(gic.gicc + GICC_CTLR);
-
-		mmio_write32(gic.gicc + GICC_PMR, 0xff);
-		mmio_write32(gic.gicc + GICC_CTLR, ctlr | 1);
-		dsb(sy);
-		wfi();
-		mmio_write32(gic.gicc + GICC_CTLR, ctlr);
-		mmio_write32(gic.gicc + GICC_PMR, pmr);
-	}
+	if (gic.version == 3)
+		wait_v3();
+	else
+		wait_v2();
 }
 
 void gic_sleep(u32 seconds)

@@ -32,9 +32,11 @@
 #define GICD_IROUTER_END 0x7fe0
 
 #define GICD_CTLR_ARE (1u << 4)
+#define GICD_CTLR_DS  (1u << 6)
 
 #define GICC_CTLR 0x0
 #define GICC_PMR  0x4
+#define GICC_APR0 0xd0
 
 #define GICR_PAGE	 0x10000ul
 #define GICR_FRAME	 (2 * GICR_PAGE)
@@ -55,6 +57,7 @@ struct gic {
 	const struct machine *machine;
 	u32 version;
 	u32 limit; /* INTIDs from here do not exist */
+	bool group0; /* GICv3: one security state, so Group 0 is ours too; otherwise it is the firmware's */
 	u64 gicd, gicc;
 	struct spinlock lock; /* read-modify-write of the distributor, and what follows */
 	u8 owner[1024];	      /* domain, or GIC_NOBODY */

@@ -107,8 +107,8 @@ static void access_bytes(struct domain *domain, struct mmio *mmio, bool is_targe
 			mmio->value |= (u64)mmio_read8(at) << 8 * i;
 			continue;
 		}
-		if (is_targets && banked)
-			continue; /* read-only */
+		if (banked && (is_targets || first + i == GIC_STOP_SGI))
+			continue; /* read-only; and the one that wakes a CPU for domain_stop keeps the highest priority */
 		if (is_targets)
 			mmio_write8(at, value >> 8 * i & targets(domain));
 		else

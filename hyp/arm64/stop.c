@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Takes a domain's CPUs back with no interrupt at EL2: the domain's stage-2 tables are emptied, and an SGI that EL2 has enabled wakes
- * those that sleep. The next fetch aborts into EL2, with interrupts masked or not.
+ * those that sleep (an event, those in WFE). The next fetch aborts into EL2, with interrupts masked or not.
  *
- * One hole: a CPU that closed its own CPU interface (ICC_PMR_EL1 = 0, or both groups off) and executed WFI is not woken by any
- * interrupt. `wfi-trap` in the domain's configuration closes it: WFI then traps, and EL2 opens the interface while it sleeps (gic_wait).
+ * One hole: a CPU that closed its own CPU interface (ICC_PMR_EL1 = 0, its groups off, or a highest priority left active) and executed
+ * WFI is not woken by any interrupt. `wfi-trap` in the domain's configuration closes it: WFI then traps, and EL2 opens the interface while it sleeps (gic_wait).
  * Without it such a CPU stays asleep, with no memory to wake up to; domain_stop says so.
  */
 #include <asm/errno.h>
@@ -54,6 +54,7 @@ int domain_stop(struct domain *domain)
 			gic_open_remote(&cpus[i], GIC_STOP_SGI);
 			gic_sgi(&cpus[i], GIC_STOP_SGI);
 		}
+	asm volatile("sev"); /* WFE with interrupts masked sleeps through an interrupt */
 	while (!all_stopped(domain)) {
 		if (read_sysreg(cntpct_el0) - begin > patience) {
 			err = -ETIMEDOUT;

@@ -62,8 +62,8 @@ vectors:
 	mrs	x0, esr_el2
 	lsr	x1, x0, #26
 	cmp	x1, #EC_HVC64
-	b.ne	other
-	b	hypercall
+	b.eq	hypercall
+	b	other
 	bad_vector 9
 	bad_vector 10
 	bad_vector 11
@@ -81,14 +81,22 @@ hypercall:
 	bl	trap_hypercall
 	restore_volatile_and_return
 
-/* A trapped instruction may name any register, and the log names them all. */
+/* A kick needs no more than these. */
 other:
+	str	xzr, [sp, #248]
+	mov	x1, sp
+	bl	trap_fast
+	cbz	w0, slow
+	restore_volatile_and_return
+
+/* Any other trapped instruction may name any register. C has preserved these. */
+slow:
 	stp	x19, x20, [sp, #152]
 	stp	x21, x22, [sp, #168]
 	stp	x23, x24, [sp, #184]
 	stp	x25, x26, [sp, #200]
 	stp	x27, x28, [sp, #216]
-	str	xzr, [sp, #248]
+	mrs	x0, esr_el2
 	mov	x1, sp
 	bl	trap_sync
 	ldp	x19, x20, [sp, #152]

@@ -498,14 +498,19 @@ static void write_register(struct slot *slot, u32 offset, u32 value)
 	}
 }
 
-bool virtio_access(struct domain *domain, struct mmio *mmio)
+bool virtio_access(struct cpu *cpu, struct mmio *mmio)
 {
+	struct domain *domain = cpu->domain;
 	u64 index = (mmio->addr - window_pages.base) / PAGE_SIZE;
-	struct slot *slot = &slots[index];
+	struct slot *slot;
 
-	if (index >= slot_count || slot->frontend != domain)
+	if (index >= slot_count || slots[index].frontend != domain)
 		return false;
+	slot = &slots[index];
 	mmio->offset = mmio->addr & (PAGE_SIZE - 1);
+	if (mmio->write && mmio->size == 4 && mmio->offset == VIRTIO_MMIO_QUEUE_NOTIFY)
+		return virtio_notify(cpu, mmio->addr, mmio->value);
+	cpu_count(cpu, LICHEN_STATS_VIRTIO);
 	if (!mmio->write || mmio->size != 4 || mmio->offset & 3) {
 		if (mmio->write && mmio->offset < CONFIG_SPACE)
 			domain_complain(domain, "slot %u: a store of %u bytes at %lx is ignored", slot->number, mmio->size,

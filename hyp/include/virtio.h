@@ -27,7 +27,7 @@ void virtio_describe_frontend(const struct domain *domain, bool all, struct dt_f
 bool virtio_notify(struct cpu *cpu, u64 ipa, u32 value);
 
 /* Any other access to a register page of this domain. True: it was one and is done. */
-bool virtio_access(struct domain *domain, struct mmio *mmio);
+bool virtio_access(struct cpu *cpu, struct mmio *mmio);
 
 /* The backend's hypercalls (LICHEN_HVC_DEVICE_ATTACH .. LICHEN_HVC_QUEUE_CHANNEL). Return 0 or a negative errno. */
 long virtio_attach(u64 slot, u64 device_id, u64 queues, u64 queue_size, u64 features);

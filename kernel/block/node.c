@@ -331,13 +331,20 @@ static const struct file_ops node_ops = {
 	.seek = node_seek,
 };
 
+/* Where the inodes of all block devices live: so that sync(2) and writeback find their pages. */
+static struct filesystem device_filesystem = {.name = "bdev", .flags = FS_SINGLE};
+
 long block_node_make(struct block_device *device)
 {
-	struct inode *inode = kzalloc(sizeof(*inode));
+	static struct superblock *sb; /* devices are registered one after the other, at boot */
+	struct inode *inode;
 
+	if (!sb)
+		sb = superblock_alloc(&device_filesystem);
+	inode = sb ? kzalloc(sizeof(*inode)) : NULL;
 	if (!inode)
 		return -ENOMEM;
-	inode_init(inode, NULL, device->dev);
+	inode_init(inode, sb, device->dev);
 	inode->mode = S_IFBLK | 0660;
 	inode->rdev = device->dev;
 	inode->size = device_bytes(device);

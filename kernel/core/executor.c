@@ -43,6 +43,27 @@ static void account(struct cpu *cpu, struct task *task)
 	executor_charge(task, ns);
 }
 
+void task_times(struct task *task, nsec_t *user, nsec_t *system)
+{
+	struct cpu *cpu = &cpus[task->cpu];
+
+	*user = task->runtime_user;
+	*system = task->runtime_system;
+	/* A task that keeps its CPU is not charged until it leaves: what it has used since is taken for user time. */
+	if (atomic_load_explicit(&cpu->current, memory_order_relaxed) == task && task != this_cpu()->current) {
+		nsec_t now = time_monotonic(), start = cpu->run_start;
+
+		*user += now > start ? now - start : 0;
+	} else if (task == this_cpu()->current) {
+		unsigned long flags = irq_save();
+
+		account(this_cpu(), task);
+		*user = task->runtime_user;
+		*system = task->runtime_system;
+		irq_restore(flags);
+	}
+}
+
 /* --- the run queue --- */
 
 static void queue_insert(struct run_queue *q, struct task *task) REQUIRES(q->lock)
@@ -270,21 +291,21 @@ static struct task *pick(struct cpu *cpu)
 
 /* --- giving a task up --- */
 
-static void leave(struct cpu *cpu, struct task *task)
+static void leave(struct cpu *cpu, struct task *task, enum executor_verdict verdict)
 {
 	unsigned long flags = irq_save();
 
 	account(cpu, task);
 	atomic_fetch_and_explicit(&task->flags, ~(u32)TASK_RESCHED, memory_order_relaxed);
 	if (task->flags & TASK_THREAD)
-		executor_leave_thread(task);
+		executor_leave_thread(task, verdict);
 	atomic_store_explicit(&cpu->current, NULL, memory_order_relaxed);
 	irq_restore(flags);
 }
 
 static void requeue(struct cpu *cpu, struct task *task)
 {
-	leave(cpu, task);
+	leave(cpu, task, EXECUTOR_PREEMPTED);
 	atomic_store_explicit(&task->state, TASK_QUEUED, memory_order_release);
 	enqueue(task, false);
 }
@@ -293,7 +314,7 @@ static void block(struct cpu *cpu, struct task *task)
 {
 	u32 state = TASK_RUNNING;
 
-	leave(cpu, task);
+	leave(cpu, task, EXECUTOR_BLOCK);
 	if (atomic_compare_exchange_strong_explicit(
 		    &task->state, &state, TASK_BLOCKED, memory_order_acq_rel, memory_order_acquire))
 		return;
@@ -307,7 +328,7 @@ static void finish(struct cpu *cpu, struct task *task)
 	bool thread = task->flags & TASK_THREAD;
 	unsigned long flags;
 
-	leave(cpu, task);
+	leave(cpu, task, EXECUTOR_ENDED);
 	atomic_store_explicit(&task->state, TASK_DEAD, memory_order_release);
 	flags = spin_lock_irqsave(&all_lock);
 	list_remove(&task->all_node);

@@ -29,9 +29,15 @@ void executor_enter_thread(struct task *task)
 	thread_arch_load(thread);
 }
 
-void executor_leave_thread(struct task *task)
+void executor_leave_thread(struct task *task, enum executor_verdict why)
 {
-	thread_arch_save(thread_of(task));
+	struct thread *thread = thread_of(task);
+
+	if (why == EXECUTOR_BLOCK)
+		thread->voluntary_switches++;
+	else
+		thread->involuntary_switches++;
+	thread_arch_save(thread);
 	mm_activate(NULL);
 }
 
@@ -46,7 +52,10 @@ void executor_end_thread(struct task *task)
 
 void executor_charge(struct task *task, nsec_t ns)
 {
-	task->runtime_user += ns;
+	nsec_t user = task->flags & TASK_THREAD ? min(thread_arch_user_time(), ns) : 0;
+
+	task->runtime_user += user;
+	task->runtime_system += ns - user;
 }
 
 enum user_verdict { ENTER_USER, GIVE_UP };
@@ -75,7 +84,6 @@ static enum user_verdict user_prepare(struct task *task, enum executor_verdict *
 			}
 			continue;
 		}
-		thread_of(task)->involuntary_switches++;
 		*verdict = EXECUTOR_PREEMPTED;
 		return GIVE_UP;
 	}

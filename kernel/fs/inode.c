@@ -87,6 +87,18 @@ void inode_get(struct inode *inode)
 	atomic_fetch_add_explicit(&inode->refcount, 1, memory_order_relaxed);
 }
 
+bool inode_get_live(struct inode *inode)
+{
+	bool live;
+
+	spin_lock(&inode_lock);
+	live = !(inode->state & INODE_DYING);
+	if (live)
+		inode_get(inode);
+	spin_unlock(&inode_lock);
+	return live;
+}
+
 static struct inode *inode_find_hashed(struct superblock *sb, ino_t number) REQUIRES(inode_lock)
 {
 	struct list *bucket = bucket_of(sb, number);

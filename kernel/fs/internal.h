@@ -107,8 +107,6 @@ static inline long mount_writable(const struct mount *mount)
 struct mount *mount_next(u32 after);
 
 /* --- superblock.c --- */
-/* One that knows its fs and nothing else. NULL without memory. */
-struct superblock *superblock_alloc(struct filesystem *fs);
 /* Mounts, or finds what is mounted already: a superblock (as long) counted in ->mounts, or -errno. flags: MS_*. */
 ASYNC_DECLARE(superblock_mount, struct filesystem *fs; const char *source; const char *data; u32 flags;
 	struct superblock *sb; struct block_device *device; struct path path; long error;);

@@ -132,8 +132,6 @@ ASYNC_DEFINE(page_cache_write)
 		if (unlikely(f->cache->ops->write && writeback_too_dirty()))
 			AWAIT(page_cache_sync, .cache = f->cache, .start = 0, .end = ~0ull);
 	}
-	if (f->done)
-		inode_touch(f->cache->inode, ATTR_MTIME | ATTR_CTIME);
 	ASYNC_RETURN(f->done ? (long)f->done : f->error);
 	ASYNC_END;
 }

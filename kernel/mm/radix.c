@@ -60,48 +60,27 @@ void *const *radix_leaf(const struct radix_tree *tree, u64 key)
 	return node->slot;
 }
 
-static long grow(struct radix_tree *tree)
-{
-	struct radix_node *node = kzalloc(sizeof(*node));
-
-	if (!node)
-		return -ENOMEM;
-	if (tree->root) {
-		node->slot[0] = tree->root;
-		node->present = 1;
-		node->marked = tree->root->marked ? 1 : 0;
-	}
-	tree->root = node;
-	tree->height++;
-	return 0;
-}
-
-long radix_insert(struct radix_tree *tree, u64 key, void *item)
+/* Room for the key: nodes above the root, none of them without a child. */
+static long grow(struct radix_tree *tree, u64 key)
 {
 	struct radix_node *node;
 
 	while (!tree->root || !key_fits(tree, key)) {
-		long error = grow(tree);
-
-		if (error)
-			return error;
-	}
-	node = tree->root;
-	for (u32 level = tree->height - 1; level > 0; level--) {
-		u32 i = slot_of(key, level);
-
-		if (!node->slot[i]) {
-			node->slot[i] = kzalloc(sizeof(*node));
-			if (!node->slot[i])
-				return -ENOMEM; /* empty nodes on the way are reused, or go with a removal */
-			node->present |= BIT(i);
+		if (tree->root && !tree->root->present) { /* what a failed insertion left */
+			tree->height++;
+			continue;
 		}
-		node = node->slot[i];
+		node = kzalloc(sizeof(*node));
+		if (!node)
+			return -ENOMEM;
+		if (tree->root) {
+			node->slot[0] = tree->root;
+			node->present = 1;
+			node->marked = tree->root->marked ? 1 : 0;
+		}
+		tree->root = node;
+		tree->height++;
 	}
-	if (node->slot[slot_of(key, 0)])
-		return -EEXIST;
-	node->slot[slot_of(key, 0)] = item;
-	node->present |= BIT(slot_of(key, 0));
 	return 0;
 }
 
@@ -130,6 +109,56 @@ static void unmark(const struct radix_tree *tree, u64 key, struct radix_node **p
 	}
 }
 
+/* Frees nodes on the way to `key` that have nothing below them. */
+static void prune(struct radix_tree *tree, u64 key)
+{
+	struct radix_node *path[HEIGHT_MAX], *node = tree->root;
+	u32 level = tree->height, depth = level;
+
+	while (depth > 0 && node) {
+		path[--depth] = node;
+		node = depth ? node->slot[slot_of(key, depth)] : NULL;
+	}
+	for (; depth < level && !path[depth]->present; depth++) {
+		kfree(path[depth]);
+		if (depth + 1 == level) {
+			tree->root = NULL;
+			tree->height = 0;
+			return;
+		}
+		path[depth + 1]->slot[slot_of(key, depth + 1)] = NULL;
+		path[depth + 1]->present &= ~BIT(slot_of(key, depth + 1));
+	}
+}
+
+long radix_insert(struct radix_tree *tree, u64 key, void *item)
+{
+	struct radix_node *node;
+	long error = grow(tree, key);
+
+	if (error)
+		return error;
+	node = tree->root;
+	for (u32 level = tree->height - 1; level > 0; level--) {
+		u32 i = slot_of(key, level);
+
+		if (!node->slot[i]) {
+			node->slot[i] = kzalloc(sizeof(*node));
+			if (!node->slot[i]) {
+				prune(tree, key);
+				return -ENOMEM;
+			}
+			node->present |= BIT(i);
+		}
+		node = node->slot[i];
+	}
+	if (node->slot[slot_of(key, 0)])
+		return -EEXIST;
+	node->slot[slot_of(key, 0)] = item;
+	node->present |= BIT(slot_of(key, 0));
+	return 0;
+}
+
 void *radix_remove(struct radix_tree *tree, u64 key)
 {
 	struct radix_node *path[HEIGHT_MAX];
@@ -139,15 +168,9 @@ void *radix_remove(struct radix_tree *tree, u64 key)
 		return NULL;
 	item = path[0]->slot[slot_of(key, 0)];
 	unmark(tree, key, path);
-	for (u32 level = 0; level < tree->height; level++) {
-		path[level]->slot[slot_of(key, level)] = NULL;
-		path[level]->present &= ~BIT(slot_of(key, level));
-		if (path[level]->present)
-			return item;
-		kfree(path[level]);
-	}
-	tree->root = NULL;
-	tree->height = 0;
+	path[0]->slot[slot_of(key, 0)] = NULL;
+	path[0]->present &= ~BIT(slot_of(key, 0));
+	prune(tree, key);
 	return item;
 }
 
@@ -212,6 +235,8 @@ static void *next(const struct radix_tree *tree, u64 *key, bool marked)
 				return NULL;
 		} while (slot_of(at, level) == SLOTS - 1);
 		at = ((at >> (level * BITS)) + 1) << (level * BITS);
+		if (!at) /* the highest node is not full of slots: 64 is no multiple of 6 */
+			return NULL;
 	}
 }
 

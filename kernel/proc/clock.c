@@ -17,9 +17,9 @@ static nsec_t cpu_time(int which, u64 user, u64 system)
 
 static nsec_t thread_clock(struct thread *thread, int which)
 {
-	u64 user, system;
+	nsec_t user, system;
 
-	thread_cpu_time(thread, &user, &system);
+	task_times(&thread->task, &user, &system);
 	return cpu_time(which, user, system);
 }
 

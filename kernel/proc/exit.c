@@ -229,7 +229,7 @@ static pid_t thread_leave(struct thread *thread, struct tty **tty)
 	pid_t session = 0;
 	bool last = false;
 
-	thread_cpu_time(thread, &own.user, &own.system);
+	task_times(&thread->task, &own.user, &own.system);
 	thread_unlink(thread);
 	usage_add(&process->usage, &own);
 	signal_set_flush(process, &thread->pending, ~0ull);

@@ -142,10 +142,8 @@ long cred_prctl(struct thread *thread, int option, u64 a, u64 b);
 
 void process_cpu_limit_changed(struct process *process);
 
-/* --- wait.c, sched.c --- */
+/* --- wait.c --- */
 void usage_to_user(struct rusage *r, const struct usage *usage);
-/* ns, up to now, also of a thread that runs. */
-void thread_cpu_time(struct thread *thread, u64 *user, u64 *system);
 
 /* --- futex.c --- */
 ASYNC_DECLARE(futex_exit, struct thread *thread; u64 head; struct robust_list_head list; u64 entry; u64 next; u64 pending; u32 count;

@@ -324,9 +324,9 @@ void process_usage_locked(struct process *process, struct usage *usage)
 
 	*usage = process->usage;
 	list_for_each(thread, &process->threads, process_node) {
-		u64 user, system;
+		nsec_t user, system;
 
-		thread_cpu_time(thread, &user, &system);
+		task_times(&thread->task, &user, &system);
 		usage->user += user;
 		usage->system += system;
 		usage->voluntary += thread->voluntary_switches;

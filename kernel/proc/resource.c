@@ -103,7 +103,7 @@ static void thread_usage(struct thread *thread, struct usage *usage)
 		.major = thread->major_faults,
 		.max_rss = thread->mm ? mm_note_peak(thread->mm) : 0,
 	};
-	thread_cpu_time(thread, &usage->user, &usage->system);
+	task_times(&thread->task, &usage->user, &usage->system);
 }
 
 SYSCALL_ASYNC(getrusage, 2, SYS_ARG(int, who) SYS_ARG(struct rusage __user *, out) struct rusage r;)

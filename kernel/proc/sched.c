@@ -27,22 +27,6 @@ static void thread_weigh(struct thread *thread)
 		thread->task.weight = nice_weights[thread->nice + 20];
 }
 
-void thread_cpu_time(struct thread *thread, u64 *user, u64 *system)
-{
-	struct task *task = &thread->task;
-	u32 state = atomic_load_explicit(&task->state, memory_order_relaxed), n = task->cpu;
-
-	*user = task->runtime_user;
-	*system = task->runtime_system;
-	/* Its CPU charges it when it leaves; until then the clock runs. */
-	if ((state == TASK_RUNNING || state == TASK_NOTIFIED) && n < cpu_count() && cpus[n].current == task) {
-		nsec_t now = time_monotonic(), start = cpus[n].run_start;
-
-		if (now > start)
-			*user += now - start;
-	}
-}
-
 SYSCALL_ASYNC(sched_yield, 0)
 {
 	ASYNC_BEGIN;

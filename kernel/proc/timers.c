@@ -60,14 +60,14 @@ static nsec_t now_posix_cpu(struct alarm *alarm)
 {
 	struct posix_timer *timer = container_of(alarm, struct posix_timer, alarm);
 	struct thread *thread;
-	u64 user, system;
+	nsec_t user, system;
 
 	if (!timer->cpu_tid)
 		return process_cpu_time(timer->process, false);
 	thread = thread_find_locked(timer->cpu_tid);
 	if (!thread)
 		return 0;
-	thread_cpu_time(thread, &user, &system);
+	task_times(&thread->task, &user, &system);
 	return user + system;
 }
 

@@ -91,7 +91,20 @@ void tty_input_mode_changed(struct tty *tty, bool was_canonical)
 
 size_t tty_receive_room(struct tty *tty)
 {
+	/* Nobody can read before the line ends: what is too much of it is dropped. */
+	if (lflag(tty, ICANON) && tty->in.tail == tty->in.line_start)
+		return TTY_RING;
 	return TTY_RING - 1 - (tty->in.head - tty->in.tail);
+}
+
+bool tty_hold_back(struct tty *tty)
+{
+	unsigned long flags = spin_lock_irqsave(&tty->lock);
+	bool full = !tty_receive_room(tty);
+
+	tty->held_back |= full;
+	spin_unlock_irqrestore(&tty->lock, flags);
+	return full;
 }
 
 size_t tty_input_take(struct tty *tty, u8 *to, size_t n, bool *line_end)
@@ -366,16 +379,6 @@ static void receive(struct tty *tty, u8 c, int *signal) REQUIRES(tty->lock)
 	store(tty, c);
 }
 
-static void update_throttle(struct tty *tty) REQUIRES(tty->lock)
-{
-	bool full = tty_receive_room(tty) < TTY_RING / 8;
-
-	if (tty->ops->throttle && full != tty->throttled) {
-		tty->throttled = full;
-		tty->ops->throttle(tty, full);
-	}
-}
-
 void tty_receive(struct tty *tty, const u8 *bytes, size_t n)
 {
 	for (size_t i = 0; i < n;) {
@@ -387,7 +390,6 @@ void tty_receive(struct tty *tty, const u8 *bytes, size_t n)
 		while (i < n && !signal)
 			receive(tty, bytes[i++], &signal);
 		tty_push(tty);
-		update_throttle(tty);
 		ready = tty->in.tail != tty->in.line_start;
 		spin_unlock_irqrestore(&tty->lock, flags);
 		if (signal && group)

@@ -67,14 +67,15 @@ static struct read_rule read_rule(const struct tty *tty, size_t want)
 static bool tty_take(struct tty *tty, u8 *chunk, size_t want, u32 *taken)
 {
 	unsigned long flags = spin_lock_irqsave(&tty->lock);
-	bool end;
+	bool end, resume;
 
 	*taken = (u32)tty_input_take(tty, chunk, min_t(size_t, want, TTY_CHUNK), &end);
-	if (tty->throttled && tty_receive_room(tty) > TTY_RING / 2) {
-		tty->throttled = false;
-		tty->ops->throttle(tty, false);
-	}
+	resume = tty->held_back && tty_receive_room(tty) > TTY_RING / 2;
+	if (resume)
+		tty->held_back = false;
 	spin_unlock_irqrestore(&tty->lock, flags);
+	if (resume)
+		tty->ops->resume(tty);
 	return end;
 }
 

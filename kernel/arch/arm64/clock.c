@@ -34,6 +34,15 @@ nsec_t time_monotonic(void)
 	return scale(ticks() - boot_ticks, ns_per_tick_32);
 }
 
+nsec_t thread_arch_user_time(void)
+{
+	struct cpu *cpu = this_cpu();
+	u64 spent = cpu->arch.user_ticks;
+
+	cpu->arch.user_ticks = 0;
+	return scale(spent, ns_per_tick_32);
+}
+
 u64 clock_boot_ticks(void)
 {
 	return boot_ticks;

@@ -35,29 +35,31 @@ static void pl011_write(const char *text, size_t bytes)
 
 static const struct console pl011_console = {.name = "pl011", .write = pl011_write};
 
+/* Nothing but the call happens between filling the registers and using them. */
+static void hypervisor_log(const u64 *words, size_t n)
+{
+	register u64 x0 __asm__("x0") = LICHEN_HVC_LOG;
+	register u64 x1 __asm__("x1") = n;
+	register u64 x2 __asm__("x2") = words[0];
+	register u64 x3 __asm__("x3") = words[1];
+	register u64 x4 __asm__("x4") = words[2];
+	register u64 x5 __asm__("x5") = words[3];
+	register u64 x6 __asm__("x6") = words[4];
+
+	__asm__ volatile("hvc #0"
+		: "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
+		: "r"(x4), "r"(x5), "r"(x6)
+		: "memory");
+}
+
 static void hypervisor_write(const char *text, size_t bytes)
 {
 	while (bytes) {
 		u64 words[LICHEN_LOG_BYTES / 8] = {0};
 		size_t n = min(bytes, (size_t)LICHEN_LOG_BYTES);
-		register u64 x0 __asm__("x0") = LICHEN_HVC_LOG;
-		register u64 x1 __asm__("x1") = n;
-		register u64 x2 __asm__("x2");
-		register u64 x3 __asm__("x3");
-		register u64 x4 __asm__("x4");
-		register u64 x5 __asm__("x5");
-		register u64 x6 __asm__("x6");
 
 		memcpy(words, text, n);
-		x2 = words[0];
-		x3 = words[1];
-		x4 = words[2];
-		x5 = words[3];
-		x6 = words[4];
-		__asm__ volatile("hvc #0"
-			: "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
-			: "r"(x4), "r"(x5), "r"(x6)
-			: "memory");
+		hypervisor_log(words, n);
 		text += n;
 		bytes -= n;
 	}

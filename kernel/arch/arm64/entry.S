@@ -40,6 +40,10 @@
 	mrs	x20, tpidr_el1
 	ldr	x9, [x20, #CPU_STACK_TOP]
 	mov	sp, x9
+	mrs	x9, cntvct_el0		/* user time: the entries' sum less that of the exits */
+	ldr	x10, [x20, #CPU_USER_TICKS]
+	add	x10, x10, x9
+	str	x10, [x20, #CPU_USER_TICKS]
 	mov	x29, xzr
 	b	\target
 	.endm
@@ -139,6 +143,11 @@ user_return:
 	tst	w10, #TASK_USER_MASK
 	b.ne	2f
 thread_restore:
+	mrs	x9, tpidr_el1
+	mrs	x10, cntvct_el0
+	ldr	x11, [x9, #CPU_USER_TICKS]
+	sub	x11, x11, x10
+	str	x11, [x9, #CPU_USER_TICKS]
 	mov	sp, x19
 	ldp	x30, x20, [sp, #16 * 15]
 	ldp	x21, x22, [sp, #16 * 16]

@@ -60,6 +60,8 @@ void clock_arch_arm(nsec_t deadline);
 struct thread;
 void thread_arch_save(struct thread *thread);
 void thread_arch_load(struct thread *thread);
+/* ns in user mode since the last call, of this CPU's running thread. Interrupts masked. */
+nsec_t thread_arch_user_time(void);
 /* Enters user mode with what thread->user says. The kernel stack starts anew with the next exception. */
 void __noreturn thread_arch_enter(struct thread *thread);
 

@@ -24,7 +24,7 @@ void executor_fall_behind(struct task *task);
 
 /* --- threads; interrupts masked but in _run and _end --- */
 void executor_enter_thread(struct task *task);
-void executor_leave_thread(struct task *task);
+void executor_leave_thread(struct task *task, enum executor_verdict why);
 /* Steps its frames, then lets it run in user mode: does not return as long as it does. */
 enum executor_verdict executor_run_thread(struct task *task);
 /* The last touch of a thread that has ended. */

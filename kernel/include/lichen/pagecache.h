@@ -79,8 +79,8 @@ void page_unlock(struct page *page);
 void page_cache_dirty(struct page *page);
 
 /*
- * The file operations of files that are cached: bytes, or -errno. The inode's size rules; write extends it and its times
- * change. The caller of write holds inode->lock.
+ * The file operations of files that are cached: bytes, or -errno. The inode's size rules; write extends it.
+ * The caller of write holds inode->lock and has set the times.
  */
 ASYNC_DECLARE(page_cache_read, struct page_cache *cache; struct kiov *to; u64 pos; u64 done; struct page *page;);
 ASYNC_DECLARE(page_cache_write, struct page_cache *cache; struct kiov *from; u64 pos; u64 done; u64 n; struct page *page;

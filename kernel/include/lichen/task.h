@@ -31,7 +31,7 @@ struct task {
 	u32 weight;	   /* share of CPU time; 1024 = nice 0 */
 	u64 affinity;	   /* bit n: may run on CPU n */
 	u64 vruntime;	   /* weighted ns of CPU time, orders the run queue */
-	u64 runtime_user, runtime_system; /* ns */
+	u64 runtime_user, runtime_system; /* ns; read them by task_times() */
 	struct rb_node run_node;
 	struct list all_node; /* every task, for backtraces */
 	const char *name;     /* of a detached task; threads have theirs in struct thread */
@@ -66,6 +66,9 @@ static inline bool task_signalled(struct task *task)
  *     task_spawn("writeback", &writeback_fn, &(struct writeback_args){...}, sizeof(struct writeback_args));
  */
 struct task *task_spawn(const char *name, const struct async_fn *fn, const void *args, size_t args_size);
+
+/* CPU time up to now, ns. */
+void task_times(struct task *task, nsec_t *user, nsec_t *system);
 
 /* Calls fn for every task, under a lock, interrupts masked. */
 void task_for_each(void (*fn)(struct task *task, void *arg), void *arg);

@@ -27,8 +27,8 @@ struct tty_ops {
 	void (*close)(struct tty *tty);
 	/* The window size changed from above (TIOCSWINSZ), or NULL. */
 	void (*resized)(struct tty *tty);
-	/* Throttle: the input ring is nearly full, or has room again; or NULL. */
-	void (*throttle)(struct tty *tty, bool on);
+	/* There is room for input again after tty_hold_back(). Without tty->lock. Or NULL. */
+	void (*resume)(struct tty *tty);
 };
 
 struct tty_input {
@@ -57,7 +57,7 @@ struct tty {
 	u32 out_head, out_tail;
 	u32 column; /* of the cursor, for tabs and erasing */
 	bool stopped;	/* ^S */
-	bool throttled;
+	bool held_back; /* the driver keeps input: ops->resume */
 	bool hung_up;
 	bool exclusive;
 	bool packet, master; /* pseudo terminals */
@@ -72,8 +72,10 @@ struct tty {
 struct tty *tty_create(const char *name, dev_t dev, const struct tty_ops *ops, void *driver);
 /* Bytes from the device, in any context. What does not fit is dropped with a bell (IMAXBEL), as on any terminal. */
 void tty_receive(struct tty *tty, const u8 *bytes, size_t n);
-/* Room for input, so that a driver can hold back instead of losing it. */
+/* Room for input, so that a driver can hold back instead of losing it. A line too long for the ring is never held back, but cut. */
 size_t tty_receive_room(struct tty *tty);
+/* No room: true, and ops->resume will be called when there is. False: there is room now. Any context but under tty->lock. */
+bool tty_hold_back(struct tty *tty);
 /* The driver has room again, in any context but under tty->lock. */
 void tty_write_wakeup(struct tty *tty);
 /* From below: SIGWINCH to the foreground group if it changed. */

@@ -285,6 +285,8 @@ void filesystem_register(struct filesystem *fs);
 struct filesystem *filesystem_find(const char *name); /* or NULL */
 /* For file systems' mount: the root dentry of sb, which takes over the inode's reference. -ENOMEM (the reference is the caller's). */
 long superblock_set_root(struct superblock *sb, struct inode *inode);
+/* An instance without a mount, known to sync(2): for mount itself, and for inodes outside every tree (block devices, pipes). NULL without memory. */
+struct superblock *superblock_alloc(struct filesystem *fs);
 
 /* --- inodes (inode.c) --- */
 /* Initialises the generic part; refcount 1. */

@@ -162,7 +162,7 @@ void shim_stop(void)
 void executor_enter_thread(struct task *task)
 {
 }
-void executor_leave_thread(struct task *task)
+void executor_leave_thread(struct task *task, enum executor_verdict why)
 {
 }
 enum executor_verdict executor_run_thread(struct task *task)

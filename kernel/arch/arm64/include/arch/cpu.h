@@ -12,6 +12,7 @@ struct cpu_arch {
 	u64 mpidr; /* affinity fields alone */
 	void *emergency_top;
 	u64 overflow[4];
+	u64 user_ticks; /* of the counter, in user mode since the running thread was charged last */
 	struct thread *fp_owner; /* whose vector state is in the registers, if it agrees */
 	bool fp_open; /* CPACR_EL1 lets user mode use the vector unit */
 	volatile void *redistributor; /* GICv3 */
