@@ -182,6 +182,11 @@ void files_get(struct files *files)
 	atomic_fetch_add(&files->users, 1);
 }
 
+bool files_shared(struct files *files)
+{
+	return atomic_load(&files->users) > 1;
+}
+
 /* What close(2) does to a file that was just taken out of a table. 0, or the error of its flush. */
 ASYNC(file_close, struct file *file; const struct files *owner; long error;)
 {
@@ -470,6 +475,7 @@ void fd_flags_set(int fd, bool cloexec)
 static long unshare_files(struct thread *thread, struct files **old)
 {
 	struct files *copy;
+	unsigned long flags;
 
 	*old = NULL;
 	if (atomic_load(&thread->files->users) == 1)
@@ -478,7 +484,9 @@ static long unshare_files(struct thread *thread, struct files **old)
 	if (!copy)
 		return -ENOMEM;
 	*old = thread->files;
+	flags = spin_lock_irqsave(&process_lock); /* who has which table is looked at under it */
 	thread->files = copy;
+	spin_unlock_irqrestore(&process_lock, flags);
 	return 0;
 }
 

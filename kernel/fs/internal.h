@@ -7,6 +7,7 @@
 #include <lichen/process.h>
 #include <lichen/slab.h>
 #include <lichen/string.h>
+#include <lichen/irq.h>
 #include <lichen/vfs.h>
 #include <linux/inotify.h>
 #include <linux/mount.h>
@@ -133,6 +134,9 @@ ASYNC_DECLARE(lookup_end, struct lookup *lookup; bool keep;);
 ASYNC_DECLARE(name_copy_in, const char __user *from; char *buffer;);
 void name_free(char *name);
 
+/* The path of the *at calls: AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH in flags. 0 and a counted path, or -errno. */
+ASYNC_DECLARE(path_at, int dirfd; const char __user *name; u32 flags; struct path *path; char *kernel_name;);
+
 /* --- permission.c --- */
 long inode_permission_cred(struct inode *inode, u32 mask, const struct cred *cred);
 /* The running thread owns it, or has CAP_FOWNER. */
@@ -140,6 +144,10 @@ bool inode_owned(const struct inode *inode);
 /* May the name of `inode` be taken out of `dir`? Write and search permission, sticky bit. */
 long may_delete(struct inode *dir, struct inode *inode, bool directory);
 long may_create(struct inode *dir);
+
+/* --- cached.c --- */
+/* The mode without what a write by others takes away. */
+mode_t mode_without_suid(const struct inode *inode);
 
 /* --- file.c --- */
 /* A file without a place: one reference. NULL without memory. */
@@ -191,6 +199,8 @@ void notify_file(struct file *file, u32 mask);
 extern bool notify_in_use; /* somebody watches something */
 void notify_path(struct dentry *dentry, u32 mask);
 void notify_free(struct inode *inode);
+/* Ends all watches of a file system that nobody uses any more. */
+ASYNC_DECLARE(notify_unmount, struct superblock *sb;);
 
 /* --- tmpfs.c --- */
 extern struct filesystem tmpfs, rootfs;
@@ -202,6 +212,14 @@ long tmpfs_add_link(struct inode *dir, const struct name *name, struct inode *in
 struct inode *tmpfs_find(struct inode *dir, const struct name *name);
 /* Takes an entry away; the names that are cached stay valid until asked again: for devtmpfs. */
 long tmpfs_forget(struct inode *dir, const struct name *name);
+
+const struct file_ops *tmpfs_file_ops(void);
+
+/* --- memfd.c --- */
+/* 0 or -EPERM: whether seals let the file have another size. */
+long memfd_check_size(const struct inode *inode, u64 size);
+long memfd_get_seals(const struct file *file);
+long memfd_add_seals(struct file *file, u32 seals);
 
 /* --- devtmpfs.c --- */
 /* Every device that is registered; fn must not wait. */

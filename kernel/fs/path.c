@@ -471,6 +471,8 @@ char *path_name(const struct path *path, char *buf, size_t bytes)
 	fits = prepend(&p, buf, "", 1);
 	spin_lock(&dcache_lock);
 	if (at.dentry->inode && (at.dentry->inode->state & INODE_ANONYMOUS)) {
+		if (!at.dentry->inode->nlink)
+			fits = fits && prepend(&p, buf, " (deleted)", 10);
 		fits = fits && prepend(&p, buf, at.dentry->name.text, at.dentry->name.length);
 		spin_unlock(&dcache_lock);
 		return fits ? p : ERR_PTR(-ENAMETOOLONG);

@@ -178,6 +178,7 @@ ASYNC_DEFINE(superblock_put)
 	last = atomic_fetch_sub(&f->sb->mounts, 1) == 1; /* from now on nobody finds it */
 	spin_unlock(&superblock_lock);
 	if (last) {
+		AWAIT(notify_unmount, .sb = f->sb);
 		AWAIT(dentry_prune_tree, .root = f->sb->root);
 		AWAIT(superblock_sync, .sb = f->sb);
 		f->error = RESULT;

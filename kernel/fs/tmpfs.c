@@ -432,7 +432,7 @@ ASYNC(tmpfs_setattr, INODE_SETATTR_ARGS)
 }
 
 /* Pages come into being when they are written: what fallocate promises is the reservation. */
-ASYNC(tmpfs_fallocate, FILE_FALLOCATE_ARGS long error; u64 at; struct kiov zeroes; void *page;)
+ASYNC(tmpfs_fallocate, FILE_FALLOCATE_ARGS long error; u64 at; u64 end; struct kiov zeroes; void *page;)
 {
 	struct inode *inode = f->file->inode;
 
@@ -441,12 +441,19 @@ ASYNC(tmpfs_fallocate, FILE_FALLOCATE_ARGS long error; u64 at; struct kiov zeroe
 		ASYNC_RETURN(-EOPNOTSUPP);
 	INODE_LOCK(inode);
 	if (f->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
-		/* Written as zeroes, as far as the file goes. */
+		/* Whole pages go; what is left of others, as far as the file goes, is written with zeroes. */
+		f->end = min(f->pos + f->n, inode->size);
 		f->page = kzalloc(PAGE_SIZE);
 		f->error = f->page ? 0 : -ENOMEM;
+		if (!f->error && f->pos < f->end)
+			AWAIT(page_cache_discard, .cache = &inode->cache, .start = f->pos, .end = f->end);
 		f->at = f->pos;
-		while (!f->error && f->at < min(f->pos + f->n, inode->size)) {
-			kiov_init_kernel(&f->zeroes, f->page, min(PAGE_SIZE - (f->at & ~PAGE_MASK), min(f->pos + f->n, inode->size) - f->at));
+		while (!f->error && f->at < f->end) {
+			if (is_aligned(f->at, PAGE_SIZE) && f->end - f->at >= PAGE_SIZE) {
+				f->at += PAGE_SIZE;
+				continue;
+			}
+			kiov_init_kernel(&f->zeroes, f->page, min(PAGE_SIZE - (f->at & ~PAGE_MASK), f->end - f->at));
 			AWAIT(page_cache_write, .cache = &inode->cache, .from = &f->zeroes, .pos = f->at);
 			if (RESULT <= 0)
 				f->error = RESULT ? RESULT : -EIO;
@@ -717,6 +724,11 @@ struct inode *tmpfs_make(struct inode *dir, const struct name *name, mode_t mode
 	if (find_entry(dir, name))
 		return ERR_PTR(-EEXIST);
 	return tmpfs_add(dir, name, mode, rdev, target, false);
+}
+
+const struct file_ops *tmpfs_file_ops(void)
+{
+	return &file_ops;
 }
 
 long tmpfs_add_link(struct inode *dir, const struct name *name, struct inode *inode)

@@ -70,6 +70,7 @@ struct inode {
 	struct list dirty_node; /* inodes whose attributes must be written */
 	struct list lru_node;	/* unused ones that stay in memory */
 	_Atomic s32 writers;	/* open for writing; < 0: being executed, and openers for writing get -ETXTBSY */
+	_Atomic u32 seals;	/* F_SEAL_*, of a memfd */
 	struct pipe *pipe;	/* of a FIFO */
 	void *private;		/* the file system's */
 	struct inode_locks *locks;     /* flock and fcntl locks, or NULL (locks.c) */
