@@ -172,11 +172,6 @@ struct files *files_copy(struct files *from)
 	return files;
 }
 
-bool files_shared(struct files *files)
-{
-	return atomic_load(&files->users) > 1;
-}
-
 void files_get(struct files *files)
 {
 	atomic_fetch_add(&files->users, 1);
