@@ -56,14 +56,8 @@ struct initcall {
 		__aligned(8) = {.level = (l), .call = (fn), .name = #fn}
 /* Device memory: uncached, in the kernel's address space. NULL without memory. */
 void *io_map(phys_addr_t phys, size_t bytes);
-static inline u32 io_read32(const volatile void *address)
-{
-	return *(const volatile u32 *)address;
-}
-static inline void io_write32(volatile void *address, u32 value)
-{
-	*(volatile u32 *)address = value;
-}
+/* io_read32(address), io_write32(address, value): one access of 32 bits, never merged. A hypervisor can emulate it. */
+#include <arch/io.h>
 /* Seconds of randomness: never blocks; good once the seed was good (rng_ready). */
 void random_bytes(void *buf, size_t n);
 void random_add(const void *buf, size_t n, u32 entropy_bits);
