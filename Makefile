@@ -9,7 +9,7 @@
 # The parts: hyp, kernel, driver-domain, image. Each is also usable by `make -C`. V=1 shows the commands.
 
 parts := $(foreach d,hyp kernel driver-domain,$(if $(wildcard $(d)/Makefile),$(d)))
-test_parts := $(foreach d,host guest,$(if $(wildcard tests/$(d)/Makefile),$(d)))
+test_parts := $(foreach d,host guest driver bench,$(if $(wildcard tests/$(d)/Makefile),$(d)))
 jobs  := $(shell nproc)
 
 all: $(parts) image
@@ -39,8 +39,8 @@ $(parts): deps
 image: deps
 	@scripts/step BUILD image $(MAKE) --no-print-directory -C images
 
-# Programs for tests: build/tests/host/, build/tests/guest/
-tests: deps
+# Programs for tests: build/tests/host/, build/tests/guest/ and so on
+tests: deps $(filter driver-domain,$(parts))
 	@$(foreach d,$(test_parts),scripts/step BUILD tests/$(d) $(MAKE) --no-print-directory -j$(jobs) -C tests/$(d) &&) :
 
 .PHONY: tests all run test check bench clean deps image $(parts) hyp kernel driver-domain

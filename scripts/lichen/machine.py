@@ -195,10 +195,13 @@ domain {self.frontend}
         with open(need(self.built("driver-domain/linux.initrd"), "the driver domain's initramfs"), "rb") as file:
             linux_initrd = file.read()
         config = self._device_config()
-        if config is not None:
+        if config is not None or options.linux_put:
             # A later archive's members replace an earlier one's.
             extra = cpio.Archive(self.path("extra"))
-            extra.add("etc/lichen.conf", config)
+            if config is not None:
+                extra.add("etc/lichen.conf", config)
+            for source, target in options.linux_put:
+                extra.add_file(target, need(source, "a file for the driver domain"), 0o755)
             extra.close()
             with open(self.path("extra"), "rb") as file:
                 linux_initrd += bytes(-len(linux_initrd) % 4) + file.read()
