@@ -263,11 +263,11 @@ static u64 tree_size(u64 size)
 static void load_driver_tree(void *firmware)
 {
 	struct domain *domain = driver_domain;
-	int err = fdt_pack(firmware); /* QEMU's has a megabyte of air in it */
-	u64 size = tree_size(fdt_totalsize(firmware) + DT_SLACK);
+	u64 size = tree_size(dt_trim(firmware) + DT_SLACK);
 	struct dt_backend backend = {0};
 	struct dt_domain dt;
 	void *fdt;
+	int err;
 
 	domain->dtb = place(domain, size, size, "its device tree");
 	fdt = (void *)domain->dtb;
@@ -277,8 +277,7 @@ static void load_driver_tree(void *firmware)
 		for (u32 i = 0; domains[d].config->share_memory && i < domains[d].ram->count; i++)
 			if (range_list_add(&backend.shared, domains[d].ram->range[i].base, domains[d].ram->range[i].size))
 				panic("too many pieces of shared memory");
-	if (!err)
-		err = fdt_open_into(firmware, fdt, size);
+	err = fdt_open_into(firmware, fdt, size);
 	if (!err)
 		err = dt_driver_edit(fdt, &machine, &dt, &backend);
 	if (err)
@@ -383,6 +382,7 @@ void hyp_main(u64 dtb)
 	load_domains(firmware);
 	leave_memory();
 	report();
+	log_line("%s starts, %lu us after reset", driver_domain->config->name, microseconds());
 
 	for (u32 i = 0; i < domain_count; i++)
 		if (&domains[i] != this_domain() && (&domains[i] == driver_domain || domains[i].config->at_once))

@@ -64,6 +64,8 @@ void domain_start(struct domain *domain)
 
 void domain_backend_ready(void)
 {
+	if (!backend_ready)
+		log_line("%s: serves, %lu us after reset", driver_domain->config->name, microseconds());
 	backend_ready = true;
 	for (u32 i = 0; i < domain_count; i++)
 		domain_start(&domains[i]);

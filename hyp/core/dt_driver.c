@@ -16,6 +16,16 @@ static int dt_errno(int err)
 	return err >= 0 ? 0 : err == -FDT_ERR_NOSPACE ? -ENOSPC : -EINVAL;
 }
 
+u32 dt_trim(void *fdt)
+{
+	u32 reserved_end = fdt_off_mem_rsvmap(fdt) + (fdt_num_mem_rsv(fdt) + 1) * sizeof(struct fdt_reserve_entry);
+	u32 struct_end = fdt_off_dt_struct(fdt) + fdt_size_dt_struct(fdt);
+	u32 strings_end = fdt_off_dt_strings(fdt) + fdt_size_dt_strings(fdt);
+
+	fdt_set_totalsize(fdt, MIN(fdt_totalsize(fdt), MAX(reserved_end, MAX(struct_end, strings_end))));
+	return fdt_totalsize(fdt);
+}
+
 struct reg_cells {
 	fdt32_t cell[4 * HYP_RANGES * 2];
 	u32 count;
@@ -164,7 +174,7 @@ static int add_reserved(void *fdt, const struct range_list *ranges, const char *
 	for (u32 i = 0; i < ranges->count && !err; i++) {
 		int parent = find_or_add(fdt, "/reserved-memory", "reserved-memory"), node;
 		char name[48], compatible[32];
-		u32 phandle;
+		u32 phandle = 0;
 
 		if (parent >= 0 && !fdt_getprop(fdt, parent, "ranges", NULL)) {
 			err = fdt_setprop_u32(fdt, parent, "#address-cells", reg.address_cells);

@@ -54,7 +54,7 @@ static void cell(struct writer *w, const char *name, u32 value)
 
 static void empty(struct writer *w, const char *name)
 {
-	keep(w, fdt_property(w->fdt, name, NULL, 0));
+	keep(w, fdt_property(w->fdt, name, "", 0));
 }
 
 static void cells(struct writer *w, const char *name, const u32 *values, u32 n)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads the firmware's device tree into struct machine. It runs before there is a console to complain on, so it names what it misses.
+ * Reads the firmware's device tree into struct machine. It runs before there is a console to complain on, so it names what it
+ * misses. The tree is walked twice, node by node with all properties at hand: searching it again and again took most of the boot.
  */
 #include <string.h>
 #include <asm/errno.h>
@@ -10,348 +11,414 @@
 
 #define DEPTH_MAX 16
 
+/* The properties that are looked at. */
+enum property {
+	ADDRESS_CELLS,
+	SIZE_CELLS,
+	INTERRUPT_CELLS,
+	COMPATIBLE,
+	DEVICE_TYPE,
+	INITRD_END,
+	INITRD_START,
+	INTERRUPT_MAP,
+	INTERRUPT_PARENT,
+	INTERRUPTS,
+	INTERRUPTS_EXTENDED,
+	METHOD,
+	PHANDLE,
+	RANGES,
+	REDISTRIBUTOR_REGIONS,
+	REDISTRIBUTOR_STRIDE,
+	REG,
+	RNG_SEED,
+	STATUS,
+	STDOUT_PATH,
+	PROPERTIES
+};
+
+static const char *const property_names[PROPERTIES] = {
+	[ADDRESS_CELLS] = "#address-cells",
+	[SIZE_CELLS] = "#size-cells",
+	[INTERRUPT_CELLS] = "#interrupt-cells",
+	[COMPATIBLE] = "compatible",
+	[DEVICE_TYPE] = "device_type",
+	[INITRD_END] = "linux,initrd-end",
+	[INITRD_START] = "linux,initrd-start",
+	[INTERRUPT_MAP] = "interrupt-map",
+	[INTERRUPT_PARENT] = "interrupt-parent",
+	[INTERRUPTS] = "interrupts",
+	[INTERRUPTS_EXTENDED] = "interrupts-extended",
+	[METHOD] = "method",
+	[PHANDLE] = "phandle",
+	[RANGES] = "ranges",
+	[REDISTRIBUTOR_REGIONS] = "#redistributor-regions",
+	[REDISTRIBUTOR_STRIDE] = "redistributor-stride",
+	[REG] = "reg",
+	[RNG_SEED] = "rng-seed",
+	[STATUS] = "status",
+	[STDOUT_PATH] = "stdout-path",
+};
+
+struct node {
+	const struct node *parent; /* NULL: the root */
+	int offset;
+	const char *name;
+	const void *value[PROPERTIES]; /* NULL: not there */
+	int size[PROPERTIES];
+	u32 interrupt_parent; /* its own or inherited */
+};
+
+struct reader {
+	const void *fdt;
+	struct machine *machine;
+	struct node stack[DEPTH_MAX];
+	const char *stdout_path;
+	int stdout_size;
+	u32 gic_cells, gic_address_cells;
+	int uart; /* offset, or -1 */
+	bool psci_by_smc;
+	int err;
+};
+
+typedef void visit_fn(struct reader *r, const struct node *node);
+
 static u64 read_cells(const fdt32_t *cells, int n)
 {
 	u64 value = 0;
 
 	while (n-- > 0)
-		value = value << 32 | fdt32_to_cpu(*cells++);
+		value = value << 32 | fdt32_ld(cells++);
 	return value;
 }
 
-static bool cells_ok(int n)
+/* A property of one cell. */
+static u32 get_u32(const struct node *node, enum property property, u32 otherwise)
 {
-	return n >= 0 && n <= 2;
+	return node->value[property] && node->size[property] == 4 ? fdt32_ld(node->value[property]) : otherwise;
+}
+
+/* A property of one or two cells, or 0. */
+static u64 get_number(const struct node *node, enum property property)
+{
+	int size = node->size[property];
+
+	return node->value[property] && (size == 4 || size == 8) ? read_cells(node->value[property], size / 4) : 0;
+}
+
+static bool is(const struct node *node, enum property property, const char *text)
+{
+	size_t size = strlen(text) + 1;
+
+	return node->value[property] && node->size[property] == (int)size && !memcmp(node->value[property], text, size);
+}
+
+static bool compatible(const struct node *node, const char *text)
+{
+	return node->value[COMPATIBLE] && fdt_stringlist_contains(node->value[COMPATIBLE], node->size[COMPATIBLE], text);
+}
+
+static bool okay(const struct node *node)
+{
+	return !node->value[STATUS] || is(node, STATUS, "okay") || is(node, STATUS, "ok");
+}
+
+static bool named(const struct node *node, const char *name)
+{
+	return node->parent && !node->parent->parent && !strcmp(node->name, name);
 }
 
 /* Moves an address of the bus `bus` to the root's addresses. */
-static int translate(const void *fdt, int bus, u64 *addr)
+static int translate(const struct node *bus, u64 *addr)
 {
-	for (int depth = 0; bus > 0; depth++) {
-		int parent = fdt_parent_offset(fdt, bus);
-		int child_cells = fdt_address_cells(fdt, bus), size_cells = fdt_size_cells(fdt, bus);
-		int parent_cells = parent < 0 ? -1 : fdt_address_cells(fdt, parent);
-		int size, step;
-		const fdt32_t *ranges = fdt_getprop(fdt, bus, "ranges", &size);
-		bool found = false;
+	for (; bus->parent; bus = bus->parent) {
+		const fdt32_t *ranges = bus->value[RANGES];
+		u32 child = get_u32(bus, ADDRESS_CELLS, 2), size = get_u32(bus, SIZE_CELLS, 1);
+		u32 parent = get_u32(bus->parent, ADDRESS_CELLS, 2), step = child + parent + size, i;
 
-		if (!ranges || parent < 0 || depth == DEPTH_MAX)
+		if (!ranges)
 			return -EINVAL;
-		if (size == 0) { /* the same addresses */
-			bus = parent;
+		if (!bus->size[RANGES]) /* the same addresses */
 			continue;
-		}
-		if (!cells_ok(child_cells) || !cells_ok(parent_cells) || !cells_ok(size_cells))
+		if (child > 2 || parent > 2 || size > 2 || !step)
 			return -EINVAL;
-		step = child_cells + parent_cells + size_cells;
-		for (int i = 0; step && i + step <= size / 4; i += step) {
-			u64 from = read_cells(ranges + i, child_cells);
-			u64 to = read_cells(ranges + i + child_cells, parent_cells);
-			u64 length = read_cells(ranges + i + child_cells + parent_cells, size_cells);
+		for (i = 0; i + step <= (u32)bus->size[RANGES] / 4; i += step) {
+			u64 from = read_cells(ranges + i, child);
 
-			if (*addr >= from && *addr - from < length) {
-				*addr = *addr - from + to;
-				found = true;
+			if (*addr >= from && *addr - from < read_cells(ranges + i + child + parent, size)) {
+				*addr = *addr - from + read_cells(ranges + i + child, parent);
 				break;
 			}
 		}
-		if (!found)
+		if (i + step > (u32)bus->size[RANGES] / 4)
 			return -EINVAL;
-		bus = parent;
 	}
 	return 0;
 }
 
-int machine_node_reg(const void *fdt, int node, u32 index, struct range *range)
+/*
+ * The `index`th entry of `reg`, as CPU physical addresses. -ENOENT past the end; -EINVAL for a broken property, or one that
+ * no `ranges` translates.
+ */
+static int get_reg(const struct node *node, u32 index, struct range *range)
 {
-	int parent = fdt_parent_offset(fdt, node), size, address_cells, size_cells, step;
-	const fdt32_t *reg = fdt_getprop(fdt, node, "reg", &size);
+	const fdt32_t *reg = node->value[REG];
+	u32 address, size, step;
 
-	if (!reg)
+	if (!reg || !node->parent)
 		return -ENOENT;
-	if (parent < 0)
+	address = get_u32(node->parent, ADDRESS_CELLS, 2);
+	size = get_u32(node->parent, SIZE_CELLS, 1);
+	if (address < 1 || address > 2 || size > 2)
 		return -EINVAL;
-	address_cells = fdt_address_cells(fdt, parent);
-	size_cells = fdt_size_cells(fdt, parent);
-	if (!cells_ok(address_cells) || !cells_ok(size_cells) || !address_cells)
-		return -EINVAL;
-	step = address_cells + size_cells;
-	if (index >= (u32)(size / 4 / step))
+	step = address + size;
+	if (index >= (u32)node->size[REG] / 4 / step)
 		return -ENOENT;
-	range->base = read_cells(reg + index * step, address_cells);
-	range->size = read_cells(reg + index * step + address_cells, size_cells);
-	if (range->base + range->size < range->base)
+	range->base = read_cells(reg + index * step, address);
+	range->size = read_cells(reg + index * step + address, size);
+	if (translate(node->parent, &range->base) || range->base + range->size < range->base)
 		return -EINVAL;
-	return translate(fdt, parent, &range->base);
-}
-
-static bool node_okay(const void *fdt, int node)
-{
-	const char *status = fdt_getprop(fdt, node, "status", NULL);
-
-	return !status || !strcmp(status, "okay") || !strcmp(status, "ok");
-}
-
-static u32 node_u32(const void *fdt, int node, const char *name, u32 otherwise)
-{
-	int size;
-	const fdt32_t *value = fdt_getprop(fdt, node, name, &size);
-
-	return value && size == 4 ? fdt32_to_cpu(*value) : otherwise;
-}
-
-static int reserve(struct machine *machine, const struct range *range)
-{
-	if (!range->size)
-		return 0;
-	if (machine->reserveds == MACHINE_RESERVED)
-		return -ENOSPC;
-	machine->reserved[machine->reserveds++] = *range;
 	return 0;
 }
 
-static int read_memory(const void *fdt, struct machine *machine)
+static void reserve(struct reader *r, const struct range *range)
 {
-	int node, reserved = fdt_path_offset(fdt, "/reserved-memory");
+	struct machine *m = r->machine;
+
+	if (range->size && m->reserveds == MACHINE_RESERVED)
+		r->err = -ENOSPC;
+	else if (range->size)
+		m->reserved[m->reserveds++] = *range;
+}
+
+static void read_reserved(struct reader *r, const struct node *node)
+{
 	struct range range;
 
-	fdt_for_each_subnode(node, fdt, 0) {
-		const char *type = fdt_getprop(fdt, node, "device_type", NULL);
-
-		if (!type || strcmp(type, "memory") || !node_okay(fdt, node))
-			continue;
-		for (u32 i = 0; !machine_node_reg(fdt, node, i, &range); i++) {
-			if (machine->rams == HYP_RANGES)
-				return -ENOSPC;
-			if (range.size)
-				machine->ram[machine->rams++] = range;
-		}
-	}
-	for (int i = 0; i < fdt_num_mem_rsv(fdt); i++) {
-		if (fdt_get_mem_rsv(fdt, i, &range.base, &range.size) ||
-			range.base + range.size < range.base || reserve(machine, &range))
-			return -EINVAL;
-	}
-	if (reserved >= 0)
-		fdt_for_each_subnode(node, fdt, reserved)
-			for (u32 i = 0; !machine_node_reg(fdt, node, i, &range); i++)
-				if (reserve(machine, &range))
-					return -ENOSPC;
-	return machine->rams ? 0 : -ENODEV;
+	for (u32 i = 0; !get_reg(node, i, &range); i++)
+		reserve(r, &range);
 }
 
-static int read_cpus(const void *fdt, struct machine *machine)
+static void read_reservations(struct reader *r)
 {
-	int cpus = fdt_path_offset(fdt, "/cpus"), node;
+	struct range range;
 
-	if (cpus < 0)
-		return -ENODEV;
-	fdt_for_each_subnode(node, fdt, cpus) {
-		const char *type = fdt_getprop(fdt, node, "device_type", NULL);
-		int size;
-		const fdt32_t *reg = fdt_getprop(fdt, node, "reg", &size);
-
-		if (!type || strcmp(type, "cpu") || !reg || (size != 4 && size != 8))
-			continue;
-		if (machine->cpus < HYP_CPUS)
-			machine->mpidr[machine->cpus++] = read_cells(reg, size / 4) & 0xff00ffffffull;
+	for (int i = 0; i < fdt_num_mem_rsv(r->fdt); i++) {
+		if (fdt_get_mem_rsv(r->fdt, i, &range.base, &range.size) || range.base + range.size < range.base)
+			r->err = -EINVAL;
+		else
+			reserve(r, &range);
 	}
-	return machine->cpus ? 0 : -ENODEV;
 }
 
-static int find_gic(const void *fdt, struct machine *machine)
+static void read_memory(struct reader *r, const struct node *node)
 {
-	static const char *const v2[] = {"arm,gic-400", "arm,cortex-a15-gic", "arm,cortex-a9-gic", "arm,cortex-a7-gic"};
-	int node = fdt_node_offset_by_compatible(fdt, -1, "arm,gic-v3");
+	struct machine *m = r->machine;
+	struct range range;
 
-	machine->gic_version = 3;
-	for (u32 i = 0; node < 0 && i < ARRAY_SIZE(v2); i++) {
-		machine->gic_version = 2;
-		node = fdt_node_offset_by_compatible(fdt, -1, v2[i]);
+	for (u32 i = 0; !get_reg(node, i, &range); i++) {
+		if (range.size && m->rams == HYP_RANGES)
+			r->err = -ENOSPC;
+		else if (range.size)
+			m->ram[m->rams++] = range;
 	}
-	return node;
 }
 
-static int read_gic(const void *fdt, struct machine *machine)
+static void read_cpu(struct machine *m, const struct node *node)
 {
-	int node = find_gic(fdt, machine), frame;
-	u32 regions;
-	int size;
-	const fdt32_t *stride;
-
-	if (node < 0 || machine_node_reg(fdt, node, 0, &machine->gicd))
-		return -ENODEV;
-	machine->gic_phandle = fdt_get_phandle(fdt, node);
-	if (machine->gic_version == 2) {
-		frame = fdt_node_offset_by_compatible(fdt, -1, "arm,gic-v2m-frame");
-		if (frame >= 0)
-			machine_node_reg(fdt, frame, 0, &machine->v2m);
-		return machine_node_reg(fdt, node, 1, &machine->gicc) ? -ENODEV : 0;
-	}
-	stride = fdt_getprop(fdt, node, "redistributor-stride", &size);
-	if (stride && size == 8)
-		machine->gicr_stride = read_cells(stride, 2);
-	regions = node_u32(fdt, node, "#redistributor-regions", 1);
-	for (u32 i = 0; i < regions && i < MACHINE_GICRS; i++) {
-		if (machine_node_reg(fdt, node, 1 + i, &machine->gicr[i]))
-			return -ENODEV;
-		machine->gicrs++;
-	}
-	return machine->gicrs ? 0 : -ENODEV;
+	if ((node->size[REG] == 4 || node->size[REG] == 8) && node->value[REG] && m->cpus < HYP_CPUS)
+		m->mpidr[m->cpus++] = get_number(node, REG) & 0xff00ffffffull;
 }
 
-static bool is_pl011(const void *fdt, int node)
+static void read_gic(struct reader *r, const struct node *node, u32 version)
 {
-	return node >= 0 && !fdt_node_check_compatible(fdt, node, "arm,pl011");
-}
+	struct machine *m = r->machine;
+	u32 regions = get_u32(node, REDISTRIBUTOR_REGIONS, 1);
 
-static void read_uart(const void *fdt, struct machine *machine)
-{
-	int chosen = fdt_path_offset(fdt, "/chosen"), size, node = -1;
-	const char *path = chosen < 0 ? NULL : fdt_getprop(fdt, chosen, "stdout-path", &size);
-
-	if (path && size > 0) {
-		int n = strnlen(path, size);
-		const char *colon = memchr(path, ':', n);
-
-		node = fdt_path_offset_namelen(fdt, path, colon ? colon - path : n);
-	}
-	if (!is_pl011(fdt, node))
-		node = fdt_node_offset_by_compatible(fdt, -1, "arm,pl011");
-	if (node < 0 || machine_node_reg(fdt, node, 0, &machine->uart) ||
-		fdt_get_path(fdt, node, machine->uart_path, sizeof(machine->uart_path)))
-		machine->uart.size = 0;
-}
-
-static u64 read_address(const void *fdt, int node, const char *name)
-{
-	int size;
-	const fdt32_t *value = fdt_getprop(fdt, node, name, &size);
-
-	return value && (size == 4 || size == 8) ? read_cells(value, size / 4) : 0;
-}
-
-static void read_chosen(const void *fdt, struct machine *machine)
-{
-	int chosen = fdt_path_offset(fdt, "/chosen"), size;
-	const void *seed;
-	u64 start, end;
-
-	if (chosen < 0)
+	if (m->gic_version || get_reg(node, 0, &m->gicd))
 		return;
-	start = read_address(fdt, chosen, "linux,initrd-start");
-	end = read_address(fdt, chosen, "linux,initrd-end");
-	if (end > start)
-		machine->payload = (struct range){start, end - start};
-	seed = fdt_getprop(fdt, chosen, "rng-seed", &size);
-	if (seed && size > 0) {
-		machine->rng_seed_size = MIN((size_t)size, sizeof(machine->rng_seed));
-		memcpy(machine->rng_seed, seed, machine->rng_seed_size);
+	m->gic_phandle = get_u32(node, PHANDLE, 0);
+	r->gic_cells = get_u32(node, INTERRUPT_CELLS, 3);
+	r->gic_address_cells = get_u32(node, ADDRESS_CELLS, 0);
+	if (version == 2) {
+		m->gic_version = get_reg(node, 1, &m->gicc) ? 0 : 2;
+		return;
 	}
+	m->gicr_stride = get_number(node, REDISTRIBUTOR_STRIDE);
+	while (m->gicrs < regions && m->gicrs < MACHINE_GICRS && !get_reg(node, 1 + m->gicrs, &m->gicr[m->gicrs]))
+		m->gicrs++;
+	m->gic_version = m->gicrs ? 3 : 0;
 }
 
-static u32 read_interrupts(const void *fdt, const char *compatible, u32 *cells, u32 limit)
+static void read_chosen(struct reader *r, const struct node *node)
 {
-	int node = fdt_node_offset_by_compatible(fdt, -1, compatible), size;
-	const fdt32_t *value = node < 0 ? NULL : fdt_getprop(fdt, node, "interrupts", &size);
+	struct machine *m = r->machine;
+	u64 start = get_number(node, INITRD_START), end = get_number(node, INITRD_END);
 
-	if (!value)
+	if (end > start)
+		m->payload = (struct range){start, end - start};
+	if (node->value[RNG_SEED]) {
+		m->rng_seed_size = MIN((size_t)node->size[RNG_SEED], sizeof(m->rng_seed));
+		memcpy(m->rng_seed, node->value[RNG_SEED], m->rng_seed_size);
+	}
+	r->stdout_path = node->value[STDOUT_PATH];
+	r->stdout_size = node->size[STDOUT_PATH];
+}
+
+static u32 read_interrupts(const struct node *node, u32 *cells, u32 limit)
+{
+	if (!node->value[INTERRUPTS])
 		return 0;
-	limit = MIN(limit, (u32)size / 4);
+	limit = MIN(limit, (u32)node->size[INTERRUPTS] / 4);
 	limit -= limit % 3;
 	for (u32 i = 0; i < limit; i++)
-		cells[i] = fdt32_to_cpu(value[i]);
+		cells[i] = fdt32_ld((const fdt32_t *)node->value[INTERRUPTS] + i);
 	return limit;
 }
 
-static void mark_spi(struct machine *machine, const fdt32_t *cells)
+static void visit_first(struct reader *r, const struct node *node)
 {
-	u32 intid = fdt32_to_cpu(cells[1]) + 32;
+	struct machine *m = r->machine;
 
-	if (fdt32_to_cpu(cells[0]) == 0 && intid >= 32 && intid < MACHINE_INTIDS)
-		machine->intid_used[intid / 64] |= BIT(intid % 64);
+	if (!node->parent)
+		return;
+	if (named(node, "chosen"))
+		read_chosen(r, node);
+	else if (named(node, "psci"))
+		r->psci_by_smc = is(node, METHOD, "smc");
+	else if (!node->parent->parent && is(node, DEVICE_TYPE, "memory") && okay(node))
+		read_memory(r, node);
+	else if (named(node->parent, "cpus") && is(node, DEVICE_TYPE, "cpu"))
+		read_cpu(m, node);
+	else if (named(node->parent, "reserved-memory"))
+		read_reserved(r, node);
+	if (!node->value[COMPATIBLE])
+		return;
+	if (compatible(node, "arm,gic-v3"))
+		read_gic(r, node, 3);
+	else if (compatible(node, "arm,gic-400") || compatible(node, "arm,cortex-a15-gic"))
+		read_gic(r, node, 2);
+	else if (compatible(node, "arm,gic-v2m-frame"))
+		get_reg(node, 0, &m->v2m);
+	else if (compatible(node, "arm,armv8-timer"))
+		m->timer_cells = read_interrupts(node, m->timer, ARRAY_SIZE(m->timer));
+	else if (compatible(node, "arm,armv8-pmuv3"))
+		m->pmu_cells = read_interrupts(node, m->pmu, ARRAY_SIZE(m->pmu));
+	else if (compatible(node, "arm,smmu-v3"))
+		m->smmu = true;
+}
+
+static void mark_spi(struct machine *m, const fdt32_t *cells)
+{
+	u32 intid = fdt32_ld(cells + 1) + 32;
+
+	if (fdt32_ld(cells) == 0 && intid >= 32 && intid < MACHINE_INTIDS)
+		m->intid_used[intid / 64] |= BIT(intid % 64);
 }
 
 /* interrupt-map: child address, child interrupt, parent's phandle, parent address, parent interrupt; repeated. */
-static void mark_map(const void *fdt, int node, struct machine *machine, u32 gic_address_cells, u32 gic_cells)
+static void mark_map(struct reader *r, const struct node *node)
 {
-	int size;
-	const fdt32_t *map = fdt_getprop(fdt, node, "interrupt-map", &size);
-	u32 child, step;
+	const fdt32_t *map = node->value[INTERRUPT_MAP];
+	u32 child = get_u32(node, ADDRESS_CELLS, 2) + get_u32(node, INTERRUPT_CELLS, 1);
+	u32 step = child + 1 + r->gic_address_cells + r->gic_cells;
 
-	if (!map)
+	if (!map || child > 8)
 		return;
-	child = node_u32(fdt, node, "#address-cells", 2) + node_u32(fdt, node, "#interrupt-cells", 1);
-	if (child > 8)
-		return;
-	step = child + 1 + gic_address_cells + gic_cells;
-	for (u32 at = 0; at + step <= (u32)size / 4; at += step)
-		if (fdt32_to_cpu(map[at + child]) == machine->gic_phandle)
-			mark_spi(machine, map + at + child + 1 + gic_address_cells);
+	for (u32 at = 0; at + step <= (u32)node->size[INTERRUPT_MAP] / 4; at += step)
+		if (fdt32_ld(map + at + child) == r->machine->gic_phandle)
+			mark_spi(r->machine, map + at + child + 1 + r->gic_address_cells);
 }
 
-/* Which SPIs the tree wires, so that the hypervisor can choose among the others. */
-static void read_wired_spis(const void *fdt, struct machine *machine)
+/* Which SPIs the tree wires, so that the hypervisor can choose among the others; and the console. */
+static void visit_second(struct reader *r, const struct node *node)
 {
-	int gic = find_gic(fdt, machine), node, depth = 0;
-	u32 parent[DEPTH_MAX + 1] = {0};
-	u32 cells = node_u32(fdt, gic, "#interrupt-cells", 3);
-	u32 address_cells = node_u32(fdt, gic, "#address-cells", 0);
+	struct machine *m = r->machine;
+	const fdt32_t *irq = node->value[INTERRUPTS];
 
-	if (cells < 3 || cells > 4 || address_cells > 2)
-		return;
-	for (node = fdt_next_node(fdt, -1, &depth); node >= 0 && depth >= 0; node = fdt_next_node(fdt, node, &depth)) {
+	if (compatible(node, "arm,pl011") && (!m->uart.size || node->offset == r->uart) &&
+		!get_reg(node, 0, &m->uart) && fdt_get_path(r->fdt, node->offset, m->uart_path, sizeof(m->uart_path)))
+		m->uart.size = 0;
+	if (irq && node->interrupt_parent == m->gic_phandle)
+		for (u32 i = 0; i + r->gic_cells <= (u32)node->size[INTERRUPTS] / 4; i += r->gic_cells)
+			mark_spi(m, irq + i);
+	irq = node->value[INTERRUPTS_EXTENDED];
+	for (u32 i = 0; irq && i + 1 + r->gic_cells <= (u32)node->size[INTERRUPTS_EXTENDED] / 4; i++)
+		if (fdt32_ld(irq + i) == m->gic_phandle)
+			mark_spi(m, irq + i + 1);
+	mark_map(r, node);
+}
+
+static void read_node(struct reader *r, struct node *node)
+{
+	int at;
+
+	memset(node->value, 0, sizeof(node->value));
+	fdt_for_each_property_offset(at, r->fdt, node->offset) {
+		const char *name;
 		int size;
-		const fdt32_t *irq;
-		u32 inherited;
+		const void *value = fdt_getprop_by_offset(r->fdt, at, &name, &size);
 
-		if (depth > DEPTH_MAX)
-			continue;
-		inherited = depth ? parent[depth - 1] : 0;
-		parent[depth] = node_u32(fdt, node, "interrupt-parent", inherited);
-		irq = fdt_getprop(fdt, node, "interrupts", &size);
-		if (irq && parent[depth] == machine->gic_phandle)
-			for (u32 i = 0; i + cells <= (u32)size / 4; i += cells)
-				mark_spi(machine, irq + i);
-		irq = fdt_getprop(fdt, node, "interrupts-extended", &size);
-		for (u32 i = 0; irq && i + 1 + cells <= (u32)size / 4; i++)
-			if (fdt32_to_cpu(irq[i]) == machine->gic_phandle)
-				mark_spi(machine, irq + i + 1);
-		mark_map(fdt, node, machine, address_cells, cells);
+		for (u32 i = 0; value && i < PROPERTIES; i++)
+			if (name[0] == property_names[i][0] && !strcmp(name, property_names[i])) {
+				node->value[i] = value;
+				node->size[i] = size;
+				break;
+			}
 	}
+	node->interrupt_parent = get_u32(node, INTERRUPT_PARENT, node->parent ? node->parent->interrupt_parent : 0);
+}
+
+static void walk(struct reader *r, visit_fn *visit)
+{
+	int depth = -1;
+
+	for (int at = fdt_next_node(r->fdt, -1, &depth); at >= 0 && depth >= 0; at = fdt_next_node(r->fdt, at, &depth)) {
+		struct node *node = &r->stack[depth];
+
+		if (depth >= DEPTH_MAX)
+			continue;
+		node->parent = depth ? node - 1 : NULL;
+		node->offset = at;
+		node->name = fdt_get_name(r->fdt, at, NULL);
+		if (!node->name)
+			return;
+		read_node(r, node);
+		visit(r, node);
+	}
+}
+
+/* The node that stdout-path names, an alias perhaps, without its options. */
+static int find_console(const struct reader *r)
+{
+	size_t n = r->stdout_path ? strnlen(r->stdout_path, r->stdout_size) : 0;
+	const char *colon = n ? memchr(r->stdout_path, ':', n) : NULL;
+
+	return n ? fdt_path_offset_namelen(r->fdt, r->stdout_path, colon ? colon - r->stdout_path : (int)n) : -1;
 }
 
 int machine_read(const void *fdt, size_t limit, struct machine *machine, const char **what)
 {
-	int psci;
+	static struct reader reader; /* some kilobytes */
+	struct reader *r = &reader;
 
 	memset(machine, 0, sizeof(*machine));
+	memset(r, 0, sizeof(*r));
+	r->fdt = fdt;
+	r->machine = machine;
 	*what = "device tree";
-	if (limit < sizeof(struct fdt_header) || fdt_check_header(fdt) || fdt_totalsize(fdt) > limit)
+	if (limit < sizeof(struct fdt_header) || fdt_check_header(fdt) || fdt_off_mem_rsvmap(fdt) & 7 ||
+		fdt_off_dt_struct(fdt) & 3 || fdt_check_full(fdt, limit))
 		return -EINVAL;
-	*what = "memory";
-	if (read_memory(fdt, machine))
-		return -ENODEV;
-	*what = "cpus";
-	if (read_cpus(fdt, machine))
-		return -ENODEV;
-	*what = "interrupt controller (GICv2 or GICv3)";
-	if (read_gic(fdt, machine))
-		return -ENODEV;
-	read_wired_spis(fdt, machine);
-	read_uart(fdt, machine);
-	read_chosen(fdt, machine);
-	machine->timer_cells = read_interrupts(fdt, "arm,armv8-timer", machine->timer, ARRAY_SIZE(machine->timer));
-	machine->pmu_cells = read_interrupts(fdt, "arm,armv8-pmuv3", machine->pmu, ARRAY_SIZE(machine->pmu));
-	machine->smmu = fdt_node_offset_by_compatible(fdt, -1, "arm,smmu-v3") >= 0;
-	psci = fdt_path_offset(fdt, "/psci");
-	machine->psci = psci >= 0;
-	*what = "PSCI firmware (a /psci node with method smc)";
-	if (psci >= 0) {
-		const char *method = fdt_getprop(fdt, psci, "method", NULL);
-
-		if (!method || strcmp(method, "smc"))
-			return -ENODEV;
-	}
-	return machine->psci ? 0 : -ENODEV;
+	read_reservations(r);
+	walk(r, visit_first);
+	r->uart = find_console(r);
+	if (r->gic_cells >= 3 && r->gic_cells <= 4 && r->gic_address_cells <= 2)
+		walk(r, visit_second);
+	*what = !machine->rams		? "memory"
+		: !machine->cpus	? "cpus"
+		: !machine->gic_version ? "an interrupt controller (GICv2 or GICv3)"
+		: !r->psci_by_smc	? "PSCI firmware (a /psci node with method smc)"
+		: r->err		? "memory in so many pieces"
+					: NULL;
+	return *what ? -ENODEV : 0;
 }

@@ -75,6 +75,12 @@
 #define tlbi(op)       asm volatile("tlbi " #op : : : "memory")
 #define tlbi_va(op, x) asm volatile("tlbi " #op ", %0" : : "r"(x) : "memory")
 
+/* Since the counter began, which is the machine's reset. */
+static inline unsigned long microseconds(void)
+{
+	return read_sysreg(cntpct_el0) / (read_sysreg(cntfrq_el0) / 1000000);
+}
+
 /* Device registers: single accesses of the stated size, so that a fault or an emulator can decode them. */
 static inline u32 mmio_read32(u64 addr)
 {

@@ -45,6 +45,9 @@ struct dt_backend {
 	struct range_list shared; /* RAM of domains that share it all */
 };
 
+/* Takes off the air behind the tree's parts (QEMU's has a megabyte), and returns its size. For a tree that machine_read took. */
+u32 dt_trim(void *fdt);
+
 /*
  * Edits in place: `fdt` was opened into a buffer with DT_SLACK to spare. 0, or a negative errno: the tree is broken or the buffer too small.
  */

@@ -35,7 +35,6 @@ struct machine {
 	u32 pmu[3]; /* "interrupts" of the PMU (a PPI), or pmu_cells = 0 */
 	u32 pmu_cells;
 	bool smmu;
-	bool psci;
 	struct range payload; /* linux,initrd-start .. end */
 	u8 rng_seed[64];
 	u32 rng_seed_size;
@@ -44,14 +43,8 @@ struct machine {
 
 /*
  * Reads the tree `fdt` (`limit` bytes are readable). Returns 0, -EINVAL for a tree that is broken, or -ENODEV
- * when something is missing that the hypervisor cannot do without; *what then names it.
+ * when something is missing that the hypervisor cannot do without (the rest is filled in); *what then names it.
  */
 int machine_read(const void *fdt, size_t limit, struct machine *machine, const char **what);
-
-/*
- * The `index`th entry of the node's `reg`, translated to a CPU physical address. -ENOENT past the end, -EINVAL for
- * a broken property or an address that no `ranges` translates.
- */
-int machine_node_reg(const void *fdt, int node, u32 index, struct range *range);
 
 #endif
