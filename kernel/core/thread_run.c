@@ -11,11 +11,6 @@
 
 #define TASK_IN_USER_WORK BIT(8) /* the outermost frame is thread_user_work */
 
-struct thread *current_thread(void)
-{
-	return thread_of(this_cpu()->current);
-}
-
 const char *debug_thread_name(struct task *task)
 {
 	return thread_of(task)->name;

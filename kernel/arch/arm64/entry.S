@@ -113,14 +113,16 @@ vectors:
 	.text
 user_sync:
 	mrs	x1, esr_el1
-	mov	x0, x19
+	sub	x0, x19, #THREAD_CONTEXT
 	lsr	x2, x1, #26
 	cmp	x2, #0x15
 	b.ne	1f
 	msr	daifclr, #0xf
-	bl	user_syscall
-	b	user_return
-1:	mrs	x2, far_el1
+	bl	syscall_dispatch
+	cbnz	w0, user_return
+	b	executor_resume_other		/* PENDING */
+1:	mov	x0, x19
+	mrs	x2, far_el1
 	msr	daifclr, #0xf
 	bl	user_exception
 	b	user_return

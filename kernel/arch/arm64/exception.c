@@ -22,12 +22,6 @@ static struct thread *context_thread(struct user_context *context)
 	return container_of(context, struct thread, user);
 }
 
-void user_syscall(struct user_context *context)
-{
-	if (syscall_dispatch(context_thread(context)) == PENDING)
-		executor_resume_other();
-}
-
 static bool is_page_fault(u64 esr)
 {
 	u64 fsc = ESR_FSC(esr);

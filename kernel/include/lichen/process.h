@@ -15,6 +15,7 @@
 #ifndef LICHEN_PROCESS_H
 #define LICHEN_PROCESS_H
 
+#include <lichen/cpu.h>
 #include <lichen/mm.h>
 #include <lichen/task.h>
 #include <lichen/vfs.h>
@@ -185,7 +186,10 @@ static inline struct thread *thread_of(struct task *task)
 {
 	return (struct thread *)task;
 }
-struct thread *current_thread(void);
+static inline struct thread *current_thread(void)
+{
+	return thread_of(atomic_load_explicit(&this_cpu()->current, memory_order_relaxed));
+}
 
 /*
  * --- the executor, the entry code and a thread (syscall.c, user_work.c) ---

@@ -16,7 +16,6 @@ struct kernel_frame {
 };
 _Static_assert(sizeof(struct kernel_frame) == 288, "FRAME_BYTES in entry.S");
 
-void user_syscall(struct user_context *context);
 void user_exception(struct user_context *context, u64 esr, u64 far);
 void user_interrupt(struct user_context *context);
 void user_system_error(struct user_context *context, u64 esr);
