@@ -231,8 +231,9 @@ static void port_receive(struct port *port)
 		}
 		if (n < 0 && errno == EINTR)
 			continue;
-		/* Only when the bytes before it have been taken is the end of the file told. */
-		port_host_state(port, n < 0 && errno == EAGAIN && file_connected(port->file.fd));
+		/* Only after the bytes before it is the end of the file told. */
+		if (!n || errno != EAGAIN)
+			port_host_state(port, false);
 		return;
 	}
 }
@@ -299,7 +300,7 @@ static int port_use(struct port *port, int fd)
 	}
 	port->file.fd = fd;
 	port->file.ready = file_ready;
-	port->host_open = true; /* until a read says that it is not */
+	port_host_state(port, true); /* until a read says that it is not */
 	error = loop_add(&port->file, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error)
 		port_close(port);
@@ -395,6 +396,8 @@ static void console_start(struct device *device)
 {
 	struct console *console = (struct console *)device;
 
+	for (unsigned int i = 0; i < console->port_count; i++)
+		console->ports[i].tell = 0;
 	console->multiport = device->features & (1ull << VIRTIO_CONSOLE_F_MULTIPORT);
 	if (!console->multiport && console->ports[0].present) {
 		port_open(&console->ports[0]);
@@ -410,7 +413,6 @@ static void console_stop(struct device *device)
 		struct port *port = &console->ports[i];
 
 		port->driver_open = false;
-		port->tell = 0;
 		port->receive.busy = false;
 		port->transmit.busy = false;
 		port_close(port);
