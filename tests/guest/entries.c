@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// deadline: 180
+// variants: gic3 gic2 cpus8
+/*
+ * How often the hypervisor is entered, on all CPUs of both domains: never while nothing is done, never while Lichen
+ * computes, and at most twice for a 4 KiB read. Counted by the hypervisor itself (/proc/lichen/el2).
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+#include <unistd.h>
+#include "check.h"
+
+#define SECONDS 10
+#define READS 1000
+#define DISK "/dev/vda"
+
+static int counters = -1;
+static char table[16384];
+
+/* The sum of the first column: "cpuN entries ..." a line, after a head line. */
+static int64_t entries(void)
+{
+	int64_t sum = 0;
+	ssize_t n = pread(counters, table, sizeof(table) - 1, 0);
+
+	CHECK(n > 0);
+	table[n > 0 ? n : 0] = '\0';
+	for (char *at = strchr(table, '\n'); at && at[1]; at = strchr(at + 1, '\n')) {
+		char *value = strchr(at + 1, ' ');
+
+		if (value)
+			sum += strtoll(value, NULL, 10);
+	}
+	return sum;
+}
+
+static double seconds_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void *compute(void *end)
+{
+	volatile uint64_t work = 0;
+
+	while (seconds_now() < *(double *)end)
+		for (int i = 0; i < 100000; i++)
+			work += i;
+	return NULL;
+}
+
+static void compute_everywhere(void)
+{
+	double end = seconds_now() + SECONDS;
+	pthread_t threads[64];
+	int cpus = get_nprocs();
+
+	for (int i = 0; i < cpus && i < 64; i++)
+		CHECK(pthread_create(&threads[i], NULL, compute, &end) == 0);
+	for (int i = 0; i < cpus && i < 64; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static void read_disk(void)
+{
+	int fd = open(DISK, O_RDONLY | O_DIRECT);
+	void *buffer = NULL;
+	unsigned int seed = 1;
+
+	CHECK(fd >= 0);
+	CHECK(posix_memalign(&buffer, 4096, 4096) == 0);
+	for (int i = 0; i < READS; i++) {
+		seed = seed * 1103515245 + 12345;
+		CHECK(pread(fd, buffer, 4096, (off_t)(seed >> 8 & 0xffff) * 4096) == 4096);
+	}
+	free(buffer);
+	close(fd);
+}
+
+static void idle(void)
+{
+	sleep(SECONDS);
+}
+
+/* How many entries `action` caused, less those of the counting itself. */
+static int64_t count(const char *name, void (*action)(void))
+{
+	int64_t first = entries(), second = entries(), last;
+
+	action();
+	last = entries() - second - (second - first);
+	fprintf(stderr, "%s: %lld entries\n%s", name, (long long)last, table);
+	return last;
+}
+
+int main(void)
+{
+	counters = open("/proc/lichen/el2", O_RDONLY);
+	CHECK(counters >= 0);
+	if (counters < 0)
+		return CHECK_RESULT();
+	sleep(2); /* what the boot left behind */
+	CHECK(count("idle", idle) == 0);
+	CHECK(count("computing", compute_everywhere) == 0);
+	read_disk(); /* buffers and rings find their places */
+	CHECK(count("reads", read_disk) <= 2 * READS);
+	return CHECK_RESULT();
+}
