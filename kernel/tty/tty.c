@@ -10,6 +10,7 @@
 #include <lichen/string.h>
 #include <lichen/syscall.h>
 #include <lichen/tty.h>
+#include "console.h"
 #include "job_control.h"
 #include "ioctl.h"
 
@@ -264,6 +265,10 @@ ASYNC(tty_open, FILE_OPEN_ARGS)
 		tty = session_tty(process);
 	else if (dev == TTY_DEV_CONSOLE)
 		tty = console_tty;
+	if (!tty && dev == TTY_DEV_CONSOLE) {
+		f->file->ops = &console_log_ops;
+		ASYNC_RETURN(0);
+	}
 	if (!tty) {
 		f->file->private = NULL;
 		ASYNC_RETURN(-ENXIO);
