@@ -259,7 +259,8 @@ domain {self.frontend}
             drive = f"if=none,id=root,format={self.disk_format},file={self.disk.replace(',', ',,')},discard=unmap"
             command += ["-drive", drive]
             if options.direct and not self.bare:
-                command += ["-device", "virtio-blk-device,drive=root,serial=lichen"]
+                # The lowest address is found first: the root disk is vda whatever else there is.
+                command += ["-device", "virtio-blk-device,drive=root,serial=lichen,bus=virtio-mmio-bus.0"]
             else:
                 command += ["-device", "nvme,drive=root,serial=lichen"]
         if options.gdb:

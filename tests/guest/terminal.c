@@ -242,10 +242,10 @@ static int session(void)
 	SHOW(waitpid(child, &status, WUNTRACED) == child);
 	printf("stopped %d by %d\n", WIFSTOPPED(status), WSTOPSIG(status));
 	SHOW(tcsetpgrp(tty, child));
-	type("hi\n");
 	SHOW(kill(child, SIGCONT));
 	SHOW(waitpid(child, &status, WUNTRACED | WCONTINUED) == child);
 	printf("continued %d\n", WIFCONTINUED(status));
+	type("hi\n");
 	SHOW(waitpid(child, &status, WUNTRACED) == child);
 	printf("exited %d\n", WEXITSTATUS(status));
 	/* we are behind now: tcsetpgrp stops us unless SIGTTOU is ignored */
