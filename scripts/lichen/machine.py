@@ -153,6 +153,13 @@ class Machine:
         if done.returncode:
             raise Error(f"qemu-img: {done.stderr.decode(errors='replace').strip()}")
 
+    def _driver_memory(self):
+        """In MiB: what it needs, and a 64th of all: Linux keeps 64 bytes about each page that is shared with it."""
+        size = re.fullmatch(r"(\d+)([kKmMgGtT]?)[bB]?", self.options.mem)
+        if not size:
+            return 192
+        return 192 + (int(size[1]) << {"k": 0, "m": 10, "g": 20, "t": 30}[size[2].lower() or "m"]) // (64 << 10)
+
     def _domains(self):
         options = self.options
         if self.frontend == "lichen":
@@ -169,7 +176,7 @@ class Machine:
 domain linux
   role driver
   cpus 0
-  memory 192M
+  memory {self._driver_memory()}M
   kernel linux.Image
   initrd linux.initrd
   cmdline {' '.join(['rdinit=/init'] + options.linux_append)}

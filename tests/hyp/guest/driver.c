@@ -83,6 +83,7 @@ void driver_tests(void)
 
 	check(guest.control->magic == LICHEN_CONTROL_MAGIC && guest.control->version == LICHEN_ABI_VERSION, "control page");
 	gic_enable(guest.channel_intid);
+	gic_enable(5);
 	irqs_on();
 	if (wanted("isolation"))
 		isolation();
@@ -104,6 +105,6 @@ void driver_tests(void)
 		serve_kicks();
 		machine = swap(&guest.bells->machine);
 	}
-	say("kicks: %lu and %lu", (unsigned long)counted[0], (unsigned long)counted[1]);
+	say("kicks: %lu and %lu, foreign SGIs: %u", (unsigned long)counted[0], (unsigned long)counted[1], irqs[5]);
 	hvc(machine & LICHEN_MACHINE_REBOOT ? PSCI_0_2_FN_SYSTEM_RESET : PSCI_0_2_FN_SYSTEM_OFF, 0, 0, 0, 0, 0);
 }

@@ -151,6 +151,25 @@ static void refused_hypercalls(void)
 	check((int)hvc(LICHEN_HVC_BACKEND_READY, 0, 0, 0, 0, 0) == -1, "a frontend could be the backend");
 }
 
+/* SGI 5 to every CPU: to its own it comes, to others only without the filter (GICv2 always has one). */
+static void sgis(void)
+{
+	gic_enable(5);
+	irqs_on();
+	for (u32 i = 0; i < guest.info->cpus; i++) {
+		u64 mpidr = guest.info->cpu[i].mpidr;
+
+		if (guest.gic == 3)
+			write_sysreg(5 << 24 | 1ull << (mpidr & 0xf) | (mpidr >> 8 & 0xff) << 16, s3_0_c12_c11_5);
+		else
+			mmio_write32(guest.gicd.base + 0xf00, 1u << (16 + i) | 5);
+	}
+	isb();
+	delay_us(100);
+	check(irqs[5] == 1, "%u SGIs at its own CPU", irqs[5]);
+	irqs_off();
+}
+
 /* Instructions at EL2 of one entry: the PMU counts them for EL1 (PMEVTYPER.NSH), under -icount only. */
 static u64 el2_instructions(void (*entry)(u64), u64 arg, u32 rounds)
 {
@@ -232,6 +251,12 @@ void frontend_tests(void)
 		idle();
 	if (wanted("virtio"))
 		virtio_tests();
+	if (wanted("orphaned"))
+		orphaned();
+	if (wanted("early"))
+		early();
+	if (wanted("sgis"))
+		sgis();
 	if (wanted("measure"))
 		measure();
 	if (wanted("wild"))
@@ -239,4 +264,6 @@ void frontend_tests(void)
 	say("frontend: %u checks, %u failures%s", checks, failures, failures ? "" : ", all passed");
 	if (wanted("stop"))
 		stop_tests();
+	if (wanted("reset"))
+		hvc(PSCI_0_2_FN_SYSTEM_RESET, 0, 0, 0, 0, 0);
 }

@@ -87,6 +87,8 @@ void shared_tests(void);
 void forbidden(const char *name, u64 addr);
 void virtio_tests(void);
 void wild(void);
+void orphaned(void);
+void early(void);
 void stop_tests(void);
 
 #endif

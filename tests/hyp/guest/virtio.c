@@ -173,6 +173,40 @@ void virtio_tests(void)
 	say("virtio: %u checks, %u failures", checks, failures);
 }
 
+/* The driver domain goes away under a live device: it says so, and a reset needs nobody's consent. */
+void orphaned(void)
+{
+	u64 pool = guest.pool.base;
+	u32 i;
+
+	page = guest.device[0].base;
+	check(reset(), "the first reset");
+	features(1ull << 32);
+	check(queue(0, pool, pool + 0x1000, pool + 0x2000, 16), "a queue");
+	set(VIRTIO_MMIO_STATUS, reg(VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK);
+	for (i = 0; i < 1000 && !(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET); i++) {
+		set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		delay_us(1000);
+	}
+	check(i < 1000, "the device does not say that it needs a reset");
+	set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	set(VIRTIO_MMIO_STATUS, 0);
+	check(reg(VIRTIO_MMIO_STATUS) == 0, "a reset waits for a backend that is gone");
+}
+
+/* Started before the backend: devices appear when they are attached. */
+void early(void)
+{
+	u32 i;
+
+	check(guest.devices == 2, "%u devices", guest.devices);
+	page = guest.device[0].base;
+	for (i = 0; i < 10000 && !reg(VIRTIO_MMIO_DEVICE_ID); i++)
+		delay_us(1000);
+	check(reg(VIRTIO_MMIO_DEVICE_ID) == 2, "device %u", reg(VIRTIO_MMIO_DEVICE_ID));
+	check(reset(), "a reset");
+}
+
 /* Whatever a frontend stores, the hypervisor and the other domain go on. */
 void wild(void)
 {
