@@ -6,7 +6,7 @@
  */
 #include "proc.h"
 
-static void thread_mark_exiting(struct thread *thread)
+static void thread_mark_exiting(struct thread *thread) REQUIRES(process_lock)
 {
 	thread->exiting = true;
 	signal_recalculate_locked(thread);
@@ -97,7 +97,7 @@ ASYNC_DEFINE(process_kill_others)
 
 /* --- the parent --- */
 
-static void siginfo_child(siginfo_t *info, struct process *child, int code)
+static void siginfo_child(siginfo_t *info, struct process *child, int code) REQUIRES(process_lock)
 {
 	struct thread *thread = process_thread_locked(child);
 	struct usage usage;
@@ -133,7 +133,7 @@ void process_notify_parent(struct process *process, int code)
 }
 
 /* A zombie tells its parent. True: the parent does not want to know, it goes at once. */
-static bool process_notify_exit(struct process *process)
+static bool process_notify_exit(struct process *process) REQUIRES(process_lock)
 {
 	struct process *parent = process->parent;
 	int status = process->exit_status;
@@ -166,13 +166,13 @@ static struct process *process_reaper(struct process *process)
 	return init_process;
 }
 
-static void process_release_locked(struct process *process, struct list *dead)
+static void process_release_locked(struct process *process, struct list *dead) REQUIRES(process_lock)
 {
 	process_unlink(process);
 	list_add(dead, &process->all_node); /* put by the caller, without the lock */
 }
 
-static void children_reparent(struct process *process, struct list *dead)
+static void children_reparent(struct process *process, struct list *dead) REQUIRES(process_lock)
 {
 	struct process *reaper = process_reaper(process), *child, *next;
 	struct thread *thread;
@@ -195,7 +195,7 @@ static void children_reparent(struct process *process, struct list *dead)
 }
 
 /* The last thread has gone. Returns the session whose leader this was, for the tty. */
-static pid_t process_end(struct process *process, struct tty **tty, struct list *dead)
+static pid_t process_end(struct process *process, struct tty **tty, struct list *dead) REQUIRES(process_lock)
 {
 	pid_t session = 0;
 

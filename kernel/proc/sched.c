@@ -62,7 +62,7 @@ static long nice_set(struct thread *thread, int nice)
 }
 
 /* Calls fn for every thread that (which, who) names; -ESRCH if there is none, else what fn made of the last result. */
-static long priority_each(int which, int who, long (*fn)(struct thread *thread, long so_far, int nice), int nice)
+static long priority_each(int which, int who, long (*fn)(struct thread *thread, long so_far, int nice), int nice) REQUIRES(process_lock)
 {
 	struct thread *self = current_thread(), *thread;
 	struct process *process;
@@ -126,7 +126,7 @@ static bool policy_known(int policy)
 }
 
 /* The thread with process_lock held, or NULL. */
-static struct thread *sched_target(pid_t tid)
+static struct thread *sched_target(pid_t tid) REQUIRES(process_lock)
 {
 	return tid ? thread_find_locked(tid) : current_thread();
 }

@@ -225,7 +225,7 @@ SYSCALL(setsid)
 	return process->pid;
 }
 
-static long setpgid_locked(struct process *self, pid_t pid, pid_t id, struct process_group **fresh)
+static long setpgid_locked(struct process *self, pid_t pid, pid_t id, struct process_group **fresh) REQUIRES(process_lock)
 {
 	struct process *process = pid == self->pid ? self : process_find_locked(pid);
 	struct process_group *group, *old;

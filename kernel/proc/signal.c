@@ -56,7 +56,7 @@ void signal_set_flush(struct process *process, struct signal_set *set, u64 mask)
 			pending_free(process, p);
 }
 
-static void signal_flush_everywhere(struct process *process, u64 mask)
+static void signal_flush_everywhere(struct process *process, u64 mask) REQUIRES(process_lock)
 {
 	struct thread *thread;
 
@@ -143,7 +143,7 @@ bool signal_is_ignored(int signal)
 }
 
 /* SIGCONT takes stops away and wakes, SIGSTOP and its like take SIGCONT away: when they are sent, blocked or not. */
-static void signal_job_control(struct process *process, int signal)
+static void signal_job_control(struct process *process, int signal) REQUIRES(process_lock)
 {
 	struct thread *thread;
 	bool was_stopped = process->state == PROCESS_STOPPED;

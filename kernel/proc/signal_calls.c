@@ -13,7 +13,7 @@ static bool signal_valid(int signal)
 /* --- sending --- */
 
 /* kill(2): same user (real or effective here, real or saved there), or CAP_KILL; SIGCONT within a session. */
-static bool may_signal(struct thread *sender, struct process *target, int signal)
+static bool may_signal(struct thread *sender, struct process *target, int signal) REQUIRES(process_lock)
 {
 	struct thread *thread = process_thread_locked(target);
 	const struct cred *a = sender->cred, *b;
@@ -37,7 +37,7 @@ static void siginfo_sender(siginfo_t *info, int signal, int code)
 	info->si_uid = sender->cred->uid;
 }
 
-static long kill_one(struct process *process, int signal, const siginfo_t *info)
+static long kill_one(struct process *process, int signal, const siginfo_t *info) REQUIRES(process_lock)
 {
 	if (!process)
 		return -ESRCH;
@@ -47,7 +47,7 @@ static long kill_one(struct process *process, int signal, const siginfo_t *info)
 }
 
 /* Success if it reached anyone; else why not. */
-static long kill_group(struct process_group *group, int signal, const siginfo_t *info)
+static long kill_group(struct process_group *group, int signal, const siginfo_t *info) REQUIRES(process_lock)
 {
 	struct process *process;
 	long result = -ESRCH;
@@ -65,7 +65,7 @@ static long kill_group(struct process_group *group, int signal, const siginfo_t 
 	return reached ? 0 : result;
 }
 
-static long kill_all(int signal, const siginfo_t *info)
+static long kill_all(int signal, const siginfo_t *info) REQUIRES(process_lock)
 {
 	struct process *self = current_thread()->process, *process;
 	long result = -ESRCH;

@@ -38,7 +38,7 @@ struct process_timers {
 
 /* --- CPU time, process_lock held --- */
 
-static nsec_t process_cpu_time(struct process *process, bool user_only)
+static nsec_t process_cpu_time(struct process *process, bool user_only) REQUIRES(process_lock)
 {
 	struct usage usage;
 
@@ -46,17 +46,17 @@ static nsec_t process_cpu_time(struct process *process, bool user_only)
 	return user_only ? usage.user : usage.user + usage.system;
 }
 
-static nsec_t now_virtual(struct alarm *alarm)
+static nsec_t now_virtual(struct alarm *alarm) REQUIRES(process_lock)
 {
 	return process_cpu_time(container_of(alarm, struct interval_timer, alarm)->process, true);
 }
 
-static nsec_t now_prof(struct alarm *alarm)
+static nsec_t now_prof(struct alarm *alarm) REQUIRES(process_lock)
 {
 	return process_cpu_time(container_of(alarm, struct interval_timer, alarm)->process, false);
 }
 
-static nsec_t now_posix_cpu(struct alarm *alarm)
+static nsec_t now_posix_cpu(struct alarm *alarm) REQUIRES(process_lock)
 {
 	struct posix_timer *timer = container_of(alarm, struct posix_timer, alarm);
 	struct thread *thread;
@@ -235,7 +235,7 @@ SYSCALL_ASYNC(setitimer, 3, SYS_ARG(int, which) SYS_ARG(const struct __kernel_ol
 
 /* --- timer_create --- */
 
-static void posix_signal(struct posix_timer *timer)
+static void posix_signal(struct posix_timer *timer) REQUIRES(process_lock)
 {
 	struct thread *thread;
 	siginfo_t info;
@@ -253,7 +253,7 @@ static void posix_signal(struct posix_timer *timer)
 	}
 }
 
-static bool posix_is_ignored(struct posix_timer *timer)
+static bool posix_is_ignored(struct posix_timer *timer) REQUIRES(process_lock)
 {
 	return (timer->notify & ~SIGEV_THREAD_ID) == SIGEV_NONE || signal_ignored_locked(timer->process, timer->signal);
 }

@@ -12,7 +12,7 @@
 #include "proc.h"
 
 /* Joins the stop of the process; the last thread to do so completes it. */
-static void stop_join(struct thread *thread)
+static void stop_join(struct thread *thread) REQUIRES(process_lock)
 {
 	struct process *process = thread->process;
 
@@ -30,7 +30,7 @@ static void stop_join(struct thread *thread)
 }
 
 /* A stop signal was taken: true if the process stops (an orphaned group is not stopped from the terminal). */
-static bool stop_begin(struct process *process, int signal)
+static bool stop_begin(struct process *process, int signal) REQUIRES(process_lock)
 {
 	if (signal != SIGSTOP && group_is_orphaned_locked(process->group, NULL))
 		return false;

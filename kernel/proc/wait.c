@@ -32,7 +32,7 @@ static bool wait_matches(const struct wait_query *query, const struct process *c
 	return true;
 }
 
-static void wait_report(struct wait_result *result, struct process *child, int code, int status)
+static void wait_report(struct wait_result *result, struct process *child, int code, int status) REQUIRES(process_lock)
 {
 	struct thread *thread = process_thread_locked(child);
 
@@ -45,7 +45,7 @@ static void wait_report(struct wait_result *result, struct process *child, int c
 }
 
 /* True if this child has something to report. *dead: the zombie that was taken. */
-static bool wait_child(const struct wait_query *query, struct process *child, struct wait_result *result, struct process **dead)
+static bool wait_child(const struct wait_query *query, struct process *child, struct wait_result *result, struct process **dead) REQUIRES(process_lock)
 {
 	bool keep = query->options & WNOWAIT;
 

@@ -9,10 +9,9 @@
 #include <asm/sigcontext.h>
 #include <asm/ptrace.h>
 /* Linux names a member as we name an attribute. */
-#pragma push_macro("__unused")
 #undef __unused
 #include <asm/ucontext.h>
-#pragma pop_macro("__unused")
+#define __unused __attribute__((unused))
 #include <arch/sysreg.h>
 
 struct signal_frame {
