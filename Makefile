@@ -9,7 +9,7 @@
 # The parts: hyp, kernel, driver-domain, image. Each is also usable by `make -C`. V=1 shows the commands.
 
 parts := $(foreach d,hyp kernel driver-domain,$(if $(wildcard $(d)/Makefile),$(d)))
-test_parts := $(foreach d,host guest driver bench,$(if $(wildcard tests/$(d)/Makefile),$(d)))
+test_parts := $(foreach d,host hyp guest driver bench,$(if $(wildcard tests/$(d)/Makefile),$(d)))
 jobs  := $(shell nproc)
 
 all: $(parts) image

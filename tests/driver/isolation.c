@@ -12,6 +12,7 @@
  * "isolation: PASS ..." or "isolation: FAIL ...".
  */
 #define _GNU_SOURCE
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -29,6 +30,7 @@
 #include <unistd.h>
 
 #define RAM_START 0x40000000ul
+#define FOREIGN_SPIS 8 /* a frontend has eight slots unless its configuration says otherwise */
 #define GICD 0x08000000ul
 #define GICR 0x080a0000ul
 #define GICR_FRAME 0x20000ul
@@ -147,7 +149,7 @@ struct range {
 	unsigned long start, end; /* inclusive */
 };
 
-/* Every range of /proc/iomem that Linux knows at top level. */
+/* Every range that Linux knows as its own: those of /proc/iomem at top level. */
 static unsigned int iomem(struct range *ranges, unsigned int most)
 {
 	FILE *file = fopen("/proc/iomem", "r");
@@ -157,6 +159,14 @@ static unsigned int iomem(struct range *ranges, unsigned int most)
 	while (file && n < most && fgets(line, sizeof(line), file))
 		if (line[0] != ' ' && sscanf(line, "%lx-%lx", &ranges[n].start, &ranges[n].end) == 2)
 			n++;
+	if (file)
+		fclose(file);
+	/* The window that the hypervisor shares with us, before its driver claims it: pairs of address and size. */
+	file = fopen("/sys/firmware/devicetree/base/lichen-backend/reg", "r");
+	for (uint64_t pair[2]; file && n < most && fread(pair, sizeof(pair), 1, file) == 1; n++) {
+		ranges[n].start = be64toh(pair[0]);
+		ranges[n].end = ranges[n].start + be64toh(pair[1]) - 1;
+	}
 	if (file)
 		fclose(file);
 	return n;
@@ -174,16 +184,18 @@ static void try_all(const char *name, unsigned long ram, unsigned int cpus)
 {
 	static struct range ranges[256];
 	unsigned int n = iomem(ranges, 256);
-	unsigned long foreign = 0;
+	unsigned long foreign = 0, refused = 0;
 
 	phase = name;
 	failures = tried = aborted = 0;
 	/* In steps that meet every range of 64 KiB, and both ends of the RAM. */
 	for (unsigned long address = RAM_START; address < RAM_START + ram; address += 65536) {
-		if (ours(ranges, n, address))
+		unsigned long page = address + (address >> 16) % 16 * 4096;
+
+		if (ours(ranges, n, page))
 			continue;
 		foreign++;
-		try_memory(address + (address >> 16) % 16 * 4096);
+		try_memory(page);
 	}
 	if (!foreign)
 		say("FAIL %s: all RAM is said to be ours", phase);
@@ -196,14 +208,13 @@ static void try_all(const char *name, unsigned long ram, unsigned int cpus)
 	try_device(UART + 0x24); /* baud rate */
 	try_device(HOLE);
 	try_device(HOLE + 0x12340);
-	/* Every SPI that we do not own reads as zero, and stays it. Ours are left alone: those that are enabled. */
+	/* SPIs that we do not own read as zero, and stay it: at least those of the frontend's devices. */
 	for (unsigned long reg = 0x104; reg < 0x104 + 8 * 4; reg += 4) {
 		volatile unsigned char *at = map(GICD + reg);
 		uint64_t before = 0, all = 0xffffffff, after = 0;
 
 		if (access_once(at, 4, false, &before) && access_once(at, 4, true, &all) && access_once(at, 4, false, &after))
-			if (after == 0xffffffff)
-				fail("FAIL %s: all SPIs of register %lx can be enabled (%u bytes)", GICD + reg, 4);
+			refused += 32 - __builtin_popcount(after);
 		/* What we enabled and did not use before is put back. */
 		all = after & ~before;
 		unmap(at);
@@ -211,6 +222,8 @@ static void try_all(const char *name, unsigned long ram, unsigned int cpus)
 		access_once(at, 4, true, &all);
 		unmap(at);
 	}
+	if (refused < FOREIGN_SPIS)
+		fail("FAIL %s: only %lu SPIs cannot be enabled (%u bytes)", refused, 4);
 	say("%s %s: %lu places of foreign memory, %lu accesses, %lu aborts, %lu failures", failures ? "FAIL" : "PASS", phase,
 	    foreign, tried, aborted, failures);
 }
@@ -229,6 +242,8 @@ int main(int argc, char **argv)
 	mkdir("/dev", 0755);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 	mount("proc", "/proc", "proc", 0, NULL);
+	mkdir("/sys", 0755);
+	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 	module = open("/test/physical.ko", O_RDONLY | O_CLOEXEC);
 	if (module < 0 || syscall(SYS_finit_module, module, "", 0))
