@@ -49,7 +49,7 @@ ASYNC(cache_read, PAGE_CACHE_READ_ARGS u32 whole; u32 tail; struct block_segment
 	f->whole = whole_pages(cache_device(f->cache), f->index, f->count, &f->tail);
 	if (f->whole) {
 		AWAIT(block_io_pages, .device = cache_device(f->cache), .op = BLOCK_READ, .sector = f->index * (PAGE_SIZE / BLOCK_SECTOR),
-			.pages = f->pages, .count = f->whole);
+			.pages = f->pages, .bytes = (u64)f->whole << PAGE_SHIFT);
 		f->error = RESULT;
 	}
 	for (u32 i = f->whole; i < f->count; i++)
@@ -75,7 +75,7 @@ ASYNC(cache_write, PAGE_CACHE_WRITE_ARGS u32 whole; u32 tail; struct block_segme
 	f->whole = whole_pages(cache_device(f->cache), f->index, f->count, &f->tail);
 	if (f->whole) {
 		AWAIT(block_io_pages, .device = cache_device(f->cache), .op = BLOCK_WRITE, .sector = f->index * (PAGE_SIZE / BLOCK_SECTOR),
-			.pages = f->pages, .count = f->whole);
+			.pages = f->pages, .bytes = (u64)f->whole << PAGE_SHIFT);
 		if (RESULT < 0)
 			ASYNC_RETURN(RESULT);
 	}

@@ -127,47 +127,49 @@ ASYNC_DEFINE(block_flush)
 	ASYNC_END;
 }
 
-/* Gathers pages from f->at on, at most `room` segments; neighbours in memory become one. Pages taken. */
+/* Gathers bytes from f->done on, at most `room` segments; neighbours in memory become one. Bytes taken. */
 static u32 gather(struct block_io_pages_frame *f, u32 room)
 {
+	u64 at = f->offset + f->done, end = min((u64)f->offset + f->bytes, at + f->device->max_sectors * BLOCK_SECTOR), begin = at;
 	struct block_segment *segment = NULL;
-	u32 n = 0, i;
-	u64 most = f->device->max_sectors * BLOCK_SECTOR / PAGE_SIZE;
+	u32 n = 0;
 
 	room = min(room, f->device->max_segments);
-	for (i = f->at; i < f->count && i - f->at < most; i++) {
-		phys_addr_t phys = page_phys(f->pages[i]);
+	while (at < end) {
+		u32 in_page = (u32)(at & (PAGE_SIZE - 1)), bytes = (u32)min(PAGE_SIZE - in_page, end - at);
+		phys_addr_t phys = page_phys(f->pages[at >> PAGE_SHIFT]) + in_page;
 
-		if (segment && segment->address + segment->bytes == phys &&
-			segment->bytes + PAGE_SIZE <= f->device->max_segment_bytes) {
-			segment->bytes += PAGE_SIZE;
-			continue;
+		if (segment && segment->address + segment->bytes == phys && segment->bytes + bytes <= f->device->max_segment_bytes) {
+			segment->bytes += bytes;
+		} else {
+			if (n == room)
+				break;
+			segment = &f->segments[n++];
+			*segment = (struct block_segment){phys, bytes};
 		}
-		if (n == room)
-			break;
-		segment = &f->segments[n++];
-		*segment = (struct block_segment){phys, PAGE_SIZE};
+		at += bytes;
 	}
 	f->request.segment_count = n;
-	return i - f->at;
+	return (u32)(at - begin);
 }
 
 ASYNC_DEFINE(block_io_pages)
 {
-	u32 room = ARRAY_SIZE(f->own_segments);
+	u32 pages, room;
 
 	ASYNC_BEGIN;
 	f->segments = f->own_segments;
-	if (f->count > ARRAY_SIZE(f->own_segments)) {
-		f->segments = kmalloc(sizeof(*f->segments) * min(f->count, f->device->max_segments));
+	pages = (u32)((f->offset + f->bytes + PAGE_SIZE - 1) / PAGE_SIZE);
+	if (pages > ARRAY_SIZE(f->own_segments)) {
+		f->segments = kmalloc(sizeof(*f->segments) * min(pages, f->device->max_segments));
 		if (!f->segments) /* slower, but it goes on */
 			f->segments = f->own_segments;
 	}
-	while (f->at < f->count && !f->error) {
-		room = f->segments == f->own_segments ? (u32)ARRAY_SIZE(f->own_segments) : f->count;
+	while (f->done < f->bytes && !f->error) {
+		room = f->segments == f->own_segments ? (u32)ARRAY_SIZE(f->own_segments) : (u32)((f->offset + f->bytes + PAGE_SIZE - 1) / PAGE_SIZE);
 		f->request = (struct block_request){
 			.op = f->op,
-			.sector = f->sector + (u64)f->at * (PAGE_SIZE / BLOCK_SECTOR),
+			.sector = f->sector + f->done / BLOCK_SECTOR,
 			.segments = f->segments,
 			.task = self,
 		};
@@ -175,7 +177,7 @@ ASYNC_DEFINE(block_io_pages)
 		block_submit(f->device, &f->request);
 		AWAIT(block_wait, .request = &f->request);
 		f->error = RESULT;
-		f->at += f->taken;
+		f->done += f->taken;
 	}
 	if (f->segments != f->own_segments)
 		kfree(f->segments);

@@ -102,9 +102,12 @@ ASYNC_DECLARE(block_wait, struct block_request *request;);
 /* One request from start to end: 0 or -errno. Uninterruptible. The caller obeys the device's limits. */
 ASYNC_DECLARE(block_io, struct block_device *device; enum block_op op; u32 segment_count; u64 sector; u64 sectors;
 	const struct block_segment *segments; struct block_request request;);
-/* Whole pages (contiguous in memory or not) to or from a run of sectors, in as few requests as the device allows: 0 or -errno. */
-ASYNC_DECLARE(block_io_pages, struct block_device *device; enum block_op op; u32 count; u64 sector; struct page **pages;
-	u32 at; u32 taken; struct block_segment *segments; struct block_segment own_segments[2]; long error;
+/*
+ * Bytes of pages (contiguous in memory or not) to or from a run of sectors, in as few requests as the device allows: `bytes` from `offset`
+ * in the first page on, both multiples of a sector. 0 or -errno.
+ */
+ASYNC_DECLARE(block_io_pages, struct block_device *device; enum block_op op; u32 offset; u64 sector; struct page **pages; u64 bytes;
+	u64 done; u32 taken; struct block_segment *segments; struct block_segment own_segments[2]; long error;
 	struct block_request request;);
 /* Makes all completed writes durable; a device without a volatile cache has nothing to do. */
 ASYNC_DECLARE(block_flush, struct block_device *device;);
