@@ -76,36 +76,26 @@ void mutex_unlock(struct mutex *mutex)
 
 void rwlock_init(struct rwlock *lock)
 {
+	atomic_init(&lock->state, 0);
 	spin_init(&lock->lock);
-	lock->readers = 0;
 	list_init(&lock->queue);
 	lock->writer = NULL;
 }
 
-bool rwlock_try_read(struct rwlock *lock)
+/* Gives it to the one that is first in the queue: false if it must wait on. While somebody waits nobody else takes it. */
+static bool rwlock_grant(struct rwlock *lock, struct waiter *next) REQUIRES(lock->lock)
 {
-	bool taken;
+	u32 state = atomic_load_explicit(&lock->state, memory_order_relaxed), wanted;
 
-	spin_lock(&lock->lock);
-	taken = lock->readers >= 0 && list_empty(&lock->queue);
-	if (taken)
-		lock->readers++;
-	spin_unlock(&lock->lock);
-	return taken;
-}
-
-bool rwlock_try_write(struct rwlock *lock, struct task *self)
-{
-	bool taken;
-
-	spin_lock(&lock->lock);
-	taken = !lock->readers && list_empty(&lock->queue);
-	if (taken) {
-		lock->readers = -1;
-		lock->writer = self;
-	}
-	spin_unlock(&lock->lock);
-	return taken;
+	do {
+		if (state & RWLOCK_WRITER || (next->key && state != RWLOCK_QUEUE))
+			return false;
+		wanted = next->key ? state | RWLOCK_WRITER : state + 1;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&lock->state, &state, wanted, memory_order_acquire, memory_order_relaxed));
+	if (next->key)
+		lock->writer = next->task;
+	return true;
 }
 
 /* Lets in who may go next: the oldest writer alone, or all readers up to the next writer. */
@@ -114,20 +104,21 @@ static void rwlock_hand_over(struct rwlock *lock) REQUIRES(lock->lock)
 	while (!list_empty(&lock->queue)) {
 		struct waiter *next = list_first(&lock->queue, struct waiter, node);
 
-		if (next->key) {
-			if (lock->readers)
-				break;
-			lock->readers = -1;
-			lock->writer = next->task;
-		} else {
-			if (lock->readers < 0)
-				break;
-			lock->readers++;
-		}
+		if (!rwlock_grant(lock, next))
+			return;
 		list_remove(&next->node);
+		if (list_empty(&lock->queue))
+			atomic_fetch_and_explicit(&lock->state, ~RWLOCK_QUEUE, memory_order_relaxed);
 		atomic_store_explicit(&next->woken, true, memory_order_relaxed);
 		task_wake(next->task);
 	}
+}
+
+void rwlock_released(struct rwlock *lock)
+{
+	spin_lock(&lock->lock);
+	rwlock_hand_over(lock);
+	spin_unlock(&lock->lock);
 }
 
 /* Steps a waiting reader or writer. */
@@ -140,9 +131,11 @@ static bool rwlock_wait(struct rwlock *lock, struct waiter *waiter, struct task 
 		waiter->task = self;
 		waiter->key = write;
 		list_add_tail(&lock->queue, &waiter->node);
+		/* Who gives it back after this sees that somebody waits; who did before has left it free. */
+		atomic_fetch_or_explicit(&lock->state, RWLOCK_QUEUE, memory_order_acq_rel);
 		rwlock_hand_over(lock);
 	}
-	owned = atomic_load_explicit(&waiter->woken, memory_order_relaxed);
+	owned = atomic_load_explicit(&waiter->woken, memory_order_acquire);
 	spin_unlock(&lock->lock);
 	return owned;
 }
@@ -163,23 +156,4 @@ ASYNC_DEFINE(rwlock_write)
 	if (!rwlock_wait(f->lock, &f->waiter, self, true))
 		return PENDING;
 	ASYNC_RETURN(0);
-}
-
-void rwlock_read_unlock(struct rwlock *lock)
-{
-	spin_lock(&lock->lock);
-	kassert(lock->readers > 0);
-	lock->readers--;
-	rwlock_hand_over(lock);
-	spin_unlock(&lock->lock);
-}
-
-void rwlock_write_unlock(struct rwlock *lock)
-{
-	spin_lock(&lock->lock);
-	kassert(lock->readers == -1);
-	lock->readers = 0;
-	lock->writer = NULL;
-	rwlock_hand_over(lock);
-	spin_unlock(&lock->lock);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 // kernel: mm/radix.c mm/vma.c mm/mm.c mm/map.c mm/zap.c mm/fault.c mm/shmem.c mm/pin.c mm/reclaim.c mm/oom.c mm/writeback.c mm/truncate.c mm/pagecache.c mm/pagecache_read.c mm/pagecache_write.c mm/uaccess.c mm/kiov.c
 // sources: tests/host/shim/mm.c
-// cflags: -Ikernel/arch/arm64/include -Itests/host/shim -D_SYS_SELECT_H=1
+// cflags: -Ikernel/arch/arm64/include -Itests/host/shim -D_SYS_SELECT_H=1 -D__itimerspec_defined=1 -D__timeval_defined=1 -D_BITS_TIMEX_H=1
 /*
  * Address spaces against a naive model: random mappings of anonymous memory and of a file, changes of rights, moves, stores,
  * forks, writeback and reclaim, in a window of some pages; after each step every page must read as the model says, and the areas

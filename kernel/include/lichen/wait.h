@@ -93,20 +93,60 @@ bool mutex_trylock(struct mutex *mutex, struct task *self);
 ASYNC_DECLARE(mutex_lock, struct mutex *mutex; bool interruptible; struct waiter waiter;);
 void mutex_unlock(struct mutex *mutex);
 
-/* Async readers-writer lock. Writers do not starve: new readers queue behind a waiting writer. Uninterruptible. */
+/*
+ * Async readers-writer lock. Writers do not starve: new readers queue behind a waiting writer. Uninterruptible. One that
+ * nobody waits for is taken and given back by one atomic operation.
+ */
 struct rwlock {
-	spinlock_t lock;
-	s32 readers; /* -1: a writer holds it */
+	_Atomic u32 state; /* readers, RWLOCK_WRITER, RWLOCK_QUEUE */
+	spinlock_t lock;   /* guards the queue */
 	struct list queue;
 	struct task *writer;
 };
+#define RWLOCK_WRITER (1u << 31)
+#define RWLOCK_QUEUE  (1u << 30) /* somebody waits */
 void rwlock_init(struct rwlock *lock);
-bool rwlock_try_read(struct rwlock *lock);
-bool rwlock_try_write(struct rwlock *lock, struct task *self);
+/* The state says that somebody waits, and may go now, perhaps. */
+void rwlock_released(struct rwlock *lock);
+
+static inline bool rwlock_try_read(struct rwlock *lock)
+{
+	u32 state = atomic_load_explicit(&lock->state, memory_order_relaxed);
+
+	while (likely(!(state & (RWLOCK_WRITER | RWLOCK_QUEUE))))
+		if (likely(atomic_compare_exchange_weak_explicit(
+			    &lock->state, &state, state + 1, memory_order_acquire, memory_order_relaxed)))
+			return true;
+	return false;
+}
+
+static inline bool rwlock_try_write(struct rwlock *lock, struct task *self)
+{
+	u32 state = 0;
+
+	if (unlikely(!atomic_compare_exchange_strong_explicit(
+		    &lock->state, &state, RWLOCK_WRITER, memory_order_acquire, memory_order_relaxed)))
+		return false;
+	lock->writer = self;
+	return true;
+}
+
+static inline void rwlock_read_unlock(struct rwlock *lock)
+{
+	/* The last reader lets a writer in; readers that wait do so behind one. */
+	if (unlikely(atomic_fetch_sub_explicit(&lock->state, 1, memory_order_acq_rel) == (RWLOCK_QUEUE | 1)))
+		rwlock_released(lock);
+}
+
+static inline void rwlock_write_unlock(struct rwlock *lock)
+{
+	lock->writer = NULL;
+	if (unlikely(atomic_fetch_and_explicit(&lock->state, ~RWLOCK_WRITER, memory_order_acq_rel) & RWLOCK_QUEUE))
+		rwlock_released(lock);
+}
+
 ASYNC_DECLARE(rwlock_read, struct rwlock *lock; struct waiter waiter;);
 ASYNC_DECLARE(rwlock_write, struct rwlock *lock; struct waiter waiter;);
-void rwlock_read_unlock(struct rwlock *lock);
-void rwlock_write_unlock(struct rwlock *lock);
 
 /* A count of events to come, as I/O in flight: wait until it is zero. Uninterruptible. */
 struct completion {

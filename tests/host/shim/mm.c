@@ -124,12 +124,8 @@ void pte_free_tables(struct mm *mm, u64 start, u64 end)
 
 /* --- processes --- */
 
-static struct thread shim_thread;
+struct mm *shim_user_mm;
 
-struct thread *current_thread(void)
-{
-	return &shim_thread;
-}
 u64 limit_get(unsigned resource)
 {
 	return ~0ull;
@@ -224,7 +220,7 @@ size_t uaccess_clear(void *to, size_t n);
 static size_t user_copy(u64 user, char *buffer, size_t n, bool write)
 {
 	while (n) {
-		pte_t *entry = pte_find(shim_thread.mm, user & PAGE_MASK, false);
+		pte_t *entry = pte_find(shim_user_mm, user & PAGE_MASK, false);
 		size_t step = min(n, (size_t)(PAGE_SIZE - (user & ~PAGE_MASK)));
 		char *page;
 
