@@ -32,6 +32,7 @@ static const struct virtio_driver *const drivers[] = {
 	&virtio_rng_driver,
 };
 static u32 driver_devices[ARRAY_SIZE(drivers)];
+static struct virtio_device *first_device, **last_device = &first_device; /* grows at boot alone */
 
 /* Queues whose completions arrive as an SGI, by CPU. Only ever grows; readers are interrupt handlers. */
 static struct virtqueue *_Atomic completion_queues[CPUS_MAX];
@@ -392,6 +393,24 @@ static long node_registers(const void *dt, int node, phys_addr_t *address, size_
 	return 0;
 }
 
+void virtio_for_each(void (*fn)(struct virtio_device *device, void *arg), void *arg)
+{
+	for (struct virtio_device *device = first_device; device; device = device->next)
+		fn(device, arg);
+}
+
+bool virtio_backend_counters(struct virtio_device *device, struct lichen_backend_counters *counters)
+{
+	const volatile u32 *from = (const volatile u32 *)(device->registers + LICHEN_MMIO_COUNTERS);
+	u32 *to = (u32 *)counters;
+
+	if (!device->hypervisor)
+		return false;
+	for (size_t i = 0; i < sizeof(*counters) / sizeof(*to); i++)
+		to[i] = io_read32(&from[i]);
+	return true;
+}
+
 static void mmio_probe(const void *dt, int node)
 {
 	struct virtio_device *device;
@@ -438,7 +457,10 @@ static void mmio_probe(const void *dt, int node)
 			!task_spawn("virtio", &virtio_start_fn, &(struct virtio_start_args){device}, sizeof(struct virtio_start_args))) {
 			log_err("virtio-mmio at %#llx: no interrupt, or no memory", (unsigned long long)address);
 			kfree(device);
+			return;
 		}
+		*last_device = device;
+		last_device = &device->next;
 		return;
 	}
 	log_info("virtio-mmio at %#llx: no driver for device %u", (unsigned long long)address, id);

@@ -89,8 +89,11 @@ static void request_end(struct block_request *request, u8 status)
 	/* The driver may use the head again as soon as the used index moves. */
 	WRITE_ONCE(request->in_flight, false);
 	vring_push(&queue->ring, request->head, status == VIRTIO_BLK_S_OK ? request->written : 1);
-	if (vring_signal_needed(&queue->ring))
+	slot_count(block->slot->index, requests, 1);
+	if (vring_signal_needed(&queue->ring)) {
+		slot_count(block->slot->index, signals, 1);
 		queue_signal(block->slot->index, &queue->view);
+	}
 	/* Under the lock: whoever waits may free the block once it has had the lock itself. */
 	if (!--queue->in_flight && unlikely(!READ_ONCE(queue->running)))
 		wake_up(&block->drained);
@@ -202,8 +205,10 @@ static void request_read_write(struct block_request *request, const struct vring
 		return;
 	}
 	/* The header or the status byte may stand alone in their segment; room for them does no harm. */
-	if (unlikely(count > INLINE_SEGMENTS))
+	if (unlikely(count > INLINE_SEGMENTS)) {
+		slot_count(block->slot->index, allocations, 1);
 		segments = request->segments = kmalloc_array(count, sizeof(*segments), GFP_NOIO | __GFP_NOFAIL);
+	}
 	bio_init(bio, block->bdev, segments, count > INLINE_SEGMENTS ? count : INLINE_SEGMENTS, opf);
 	bio->bi_iter.bi_sector = sector;
 	bio->bi_end_io = request_bio_end;
@@ -254,6 +259,7 @@ static void request_ranges(struct block_request *request, const struct vring_cha
 
 		if (!n)
 			continue;
+		slot_count(block->slot->index, allocations, 1);
 		if (type == VIRTIO_BLK_T_DISCARD)
 			error = __blkdev_issue_discard(block->bdev, sector, n, GFP_NOIO, &last);
 		else
@@ -314,6 +320,7 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 		break;
 	case VIRTIO_BLK_T_GET_ID:
 		chain_write(chain, block->id, min_t(u32, sizeof(block->id), chain->writable_bytes - 1));
+		slot_count(block->slot->index, bytes_copied, sizeof(block->id));
 		request->written = chain->writable_bytes;
 		request_end(request, VIRTIO_BLK_S_OK);
 		break;

@@ -75,6 +75,11 @@ struct view {
 void view_read(unsigned int slot, struct view *to);
 void view_read_queue(unsigned int slot, unsigned int queue, struct lichen_queue_view *to);
 
+/* What serving a slot costs, for the frontend to see. Any context; `counter` is a member of struct lichen_backend_counters. */
+#define slot_count(slot_index, counter, n)                                                                        \
+	atomic64_add((n), (atomic64_t *)&((struct lichen_backend_counters *)(window_registers(slot_index) +       \
+						 LICHEN_MMIO_COUNTERS))->counter)
+
 /* Write `length` bytes of config space of a slot that is being set up, or is followed by LICHEN_SIGNAL_CONFIG. */
 void config_write(unsigned int slot, unsigned int offset, const void *from, unsigned int length);
 

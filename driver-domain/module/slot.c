@@ -66,6 +66,7 @@ int slot_attach(const struct slot_attach *what)
 		return -EBUSY;
 	}
 	config_write(what->slot, 0, what->config, what->config_length);
+	memset(window_registers(what->slot) + LICHEN_MMIO_COUNTERS, 0, sizeof(struct lichen_backend_counters));
 	slot->owner = what->owner;
 	smp_store_release(&slot->operations, what->operations);
 	/* Spread the queues before anyone can kick them. */

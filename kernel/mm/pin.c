@@ -9,6 +9,8 @@
 #include <lichen/string.h>
 #include <asm/errno.h>
 
+_Atomic u64 io_bytes_copied;
+
 static bool reachable(const struct page *page, bool device)
 {
 	return !device || !pool_is_separate() || page_test(page, PAGE_POOL);
@@ -42,8 +44,10 @@ static struct page *move_anonymous(struct mm *mm, struct vma *vma, u64 address, 
 	page_set(page, PAGE_ANON);
 	/* Nobody may store to the old one while it is copied. */
 	pte_exchange(mm, address, entry, 0);
-	if (!zero)
+	if (!zero) {
 		page_copy(page_address(page), page_address(pte_page(old)));
+		atomic_fetch_add_explicit(&io_bytes_copied, PAGE_SIZE, memory_order_relaxed);
+	}
 	vma->anonymous = true;
 	page_mapped(mm, page);
 	pte_set(entry, pte_make(page, flags | (pte_writable(old) ? PTE_MAP_WRITE : 0)));
@@ -72,6 +76,7 @@ static long move_shmem(struct page_cache *cache, u64 index)
 	spin_lock(&cache->lock);
 	if (old->cache == cache && atomic_load_explicit(&old->refcount, memory_order_acquire) == 2) {
 		page_copy(page_address(page), page_address(old));
+		atomic_fetch_add_explicit(&io_bytes_copied, PAGE_SIZE, memory_order_relaxed);
 		page->cache = cache;
 		page->index = index;
 		page_set(page, PAGE_UPTODATE | PAGE_SHMEM | (page_test(old, PAGE_DIRTY) ? PAGE_DIRTY : 0));

@@ -120,6 +120,9 @@ struct vma *vma_next(struct vma *vma);
 ASYNC_DECLARE(mm_pin_page, struct mm *mm; u64 address; bool write; bool device; struct page **page; u32 tries;);
 long mm_pin_page_fast(struct mm *mm, u64 address, bool write, bool device, struct page **page);
 
+/* Bytes that were copied so that a device can reach them, since boot: for tests of hot paths. */
+extern _Atomic u64 io_bytes_copied;
+
 /* Reads or writes another address space (ptrace, /proc/pid/mem, cmdline): bytes done, or -errno if none. */
 ASYNC_DECLARE(mm_access, struct mm *mm; u64 address; void *buffer; size_t n; bool write; size_t done; struct page *page;);
 

@@ -97,6 +97,18 @@ typedef uint64_t lichen_u64;
 #define LICHEN_MMIO_QUEUE_CPU 0xf04
 
 /*
+ * R: struct lichen_backend_counters, kept by the backend since the device was attached: what its service has cost, for tests and
+ * tools of the frontend's side. Zero where a backend doesn't count.
+ */
+#define LICHEN_MMIO_COUNTERS 0xe00
+struct lichen_backend_counters {
+	lichen_u64 requests;     /* completed */
+	lichen_u64 bytes_copied; /* of data, by the CPU, on their way between ring and device */
+	lichen_u64 allocations;  /* of memory, made to serve them */
+	lichen_u64 signals;      /* completion notifications sent */
+};
+
+/*
  * The backend's window, found through the device-tree node compatible = "lichen,backend":
  *     reg[0] control page (struct lichen_control), RW
  *     reg[1] doorbells: one page (struct lichen_doorbells) a channel, RW

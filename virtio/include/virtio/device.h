@@ -39,6 +39,7 @@ struct virtio_device {
 	void *private;
 	u32 queue_count;
 	struct virtqueue *queues[LICHEN_QUEUES];
+	struct virtio_device *next; /* virtio_for_each() */
 };
 
 #define VIRTIO_PROBE_ARGS struct virtio_device *device;
@@ -75,6 +76,11 @@ static inline bool virtio_has(const struct virtio_device *device, u32 feature)
 /* Reads bytes of the configuration space, consistently (ConfigGeneration). */
 void virtio_config_read(struct virtio_device *device, u32 offset, void *to, size_t bytes);
 u32 virtio_config_generation(struct virtio_device *device);
+
+/* Calls fn for each device that has a driver, in the order of the tree. They stay until the machine goes off. */
+void virtio_for_each(void (*fn)(struct virtio_device *device, void *arg), void *arg);
+/* What the backend says that its service has cost: false if it doesn't count (it is not ours). */
+bool virtio_backend_counters(struct virtio_device *device, struct lichen_backend_counters *counters);
 
 /* mmio.c binds these. */
 extern const struct virtio_driver virtio_blk_driver, virtio_console_driver, virtio_rng_driver;
