@@ -15,8 +15,9 @@ ASYNC_DECLARE(partitions_scan, struct block_device *device; struct page *page; s
 /* A partition of [first, first + sectors); checks it against the disk. The partition, -EINVAL, -ENOMEM. */
 struct block_device *partition_add(struct block_device *whole, u32 number, u64 first, u64 sectors);
 
-/* Page cache and device node. 0 or -errno. */
+/* Its inode with the page cache; then, once block_find_dev() knows it, its node in /dev. 0 or -errno. */
 long block_node_make(struct block_device *device);
+long block_node_register(struct block_device *device);
 
 /* Bytes at a sector into (or from) memory of one page. */
 #define BLOCK_READ_PAGE(dev, at, length)                                                           \

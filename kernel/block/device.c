@@ -109,7 +109,7 @@ struct block_device *partition_add(struct block_device *whole, u32 number, u64 f
 	atomic_init(&device->writes, 0);
 	atomic_init(&device->sectors_read, 0);
 	atomic_init(&device->sectors_written, 0);
-	if (block_node_make(device) || devices_add(device)) {
+	if (block_node_make(device) || devices_add(device) || block_node_register(device)) {
 		log_err("%s: cannot be registered", device->name);
 		return ERR_PTR(-ENOMEM);
 	}
@@ -127,6 +127,8 @@ ASYNC_DEFINE(block_register)
 	error = block_node_make(device);
 	if (!error)
 		error = devices_add(device);
+	if (!error)
+		error = block_node_register(device);
 	if (error)
 		ASYNC_RETURN(error);
 	log_info("%s: %llu MiB, blocks of %u bytes%s%s%s%s%s", device->name,

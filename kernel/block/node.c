@@ -351,5 +351,10 @@ long block_node_make(struct block_device *device)
 	inode->private = device;
 	page_cache_init(&inode->cache, inode, &cache_ops);
 	device->inode = inode;
+	return 0;
+}
+
+long block_node_register(struct block_device *device)
+{
 	return device_register(device->name, S_IFBLK | 0660, device->dev, &node_ops, device);
 }
