@@ -97,10 +97,10 @@ static struct file *late_take(void)
 
 	spin_lock(&late_lock);
 	file = late;
-	if (file)
-		late = file->next_late;
-	else
+	if (!file)
 		late_running = false;
+	else if (!--file->late_count)
+		late = file->next_late;
 	spin_unlock(&late_lock);
 	return file;
 }
@@ -122,8 +122,11 @@ void file_put_later(struct file *file)
 	bool start;
 
 	spin_lock(&late_lock);
-	file->next_late = late;
-	late = file;
+	/* The same file may come again before its turn: it is linked once, and counted. */
+	if (!file->late_count++) {
+		file->next_late = late;
+		late = file;
+	}
 	start = !late_running;
 	late_running = true;
 	spin_unlock(&late_lock);

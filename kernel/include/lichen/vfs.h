@@ -160,6 +160,7 @@ struct file {
 	u32 error_sequence; /* of writeback, seen by fsync */
 	struct list epoll;  /* interests on it */
 	struct file *next_late; /* of those to be put by a task */
+	u32 late_count; /* references that it drops so */
 };
 enum { FILE_READ = 1, FILE_WRITE = 2, FILE_SEEK = 4 /* has a position */, FILE_PATH = 8 /* O_PATH */, FILE_WRITER = 16 /* counted in inode->writers */, FILE_EXECUTED = 32 /* denies writing */ };
 
