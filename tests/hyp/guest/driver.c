@@ -91,6 +91,9 @@ void driver_tests(void)
 		attach();
 	say("driver: %u checks, %u failures%s", checks, failures, failures ? "" : ", all passed");
 	hvc(LICHEN_HVC_BACKEND_READY, 0, 0, 0, 0, 0);
+	if (wanted("deaf"))
+		for (;;)
+			wfi();
 	if (wanted("vanish")) {
 		delay_us(number_arg("vanish-us=", 1000));
 		return;
