@@ -301,11 +301,14 @@ ASYNC_DEFINE(thread_end)
 {
 	struct thread *thread = thread_of(self);
 	unsigned long flags;
+	u64 peak;
 
 	ASYNC_BEGIN;
 	AWAIT(thread_leave_mm, .thread = thread);
+	mm_note_peak(thread->mm);
+	peak = thread->mm->peak_resident;
 	flags = spin_lock_irqsave(&process_lock);
-	thread->process->usage.max_rss = max(thread->process->usage.max_rss, thread->mm->peak_resident);
+	thread->process->usage.max_rss = max(thread->process->usage.max_rss, peak);
 	f->mm = thread->mm;
 	f->files = thread->files;
 	f->fs = thread->fs;

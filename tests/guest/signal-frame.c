@@ -188,7 +188,7 @@ static void breaker(int signal, siginfo_t *info, void *context)
 		uc->uc_mcontext.pc |= 2;
 		break;
 	case 11: /* from nowhere */
-		__asm__ volatile("mov sp, xzr\n\tmov x8, #139\n\tsvc #0");
+		__asm__ volatile("mov x9, #0\n\tmov sp, x9\n\tmov x8, #139\n\tsvc #0");
 		break;
 	case 12: /* misaligned */
 		__asm__ volatile("mov x9, sp\n\tadd x9, x9, #8\n\tmov sp, x9\n\tmov x8, #139\n\tsvc #0");

@@ -646,6 +646,7 @@ static void job_control(void)
 		waitpid(child, &status, WUNTRACED);
 		kill(child, SIGCONT);
 		waitpid(child, &status, WCONTINUED);
+		usleep(50 * 1000); /* Linux tells of it when the child runs */
 		kill(child, SIGKILL);
 		waitpid(child, &status, 0);
 		told(way ? "without stops" : "with stops");

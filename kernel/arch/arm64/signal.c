@@ -217,29 +217,50 @@ static enum restore restore_records(struct user_context *user, u64 at, u64 *miss
 	}
 }
 
-/* Into `user` and *mask, *stack: all or nothing matters not, a bad frame kills. */
-static enum restore restore_frame(struct user_context *user, u64 at, u64 *mask, stack_t *stack, u64 *missing)
+/*
+ * As Linux does it: the mask, then the registers, then the checks: a handler of the SIGSEGV that a bad frame gives sees what was
+ * in it, made harmless.
+ */
+static enum restore restore_frame(struct thread *thread, u64 at, stack_t *stack, u64 *missing)
 {
+	struct user_context *user = &thread->user;
 	struct signal_frame frame; /* the part up to the records */
 	struct sigcontext *sc = &frame.uc.uc_mcontext;
+	u64 mask;
 
 	if (at % 16 || !user_range_ok((void __user *)at, sizeof(frame)))
 		return RESTORE_BAD;
 	if (!read_user(&frame, at, offsetof(struct signal_frame, uc.uc_mcontext.__reserved), missing))
 		return RESTORE_FAULT;
-	/* Only user mode, 64 bit, interrupts on. */
-	if (sc->pstate & (PSR_MODE32_BIT | PSR_MODE_MASK | PSR_D_BIT | PSR_A_BIT | PSR_I_BIT | PSR_F_BIT))
-		return RESTORE_BAD;
+	memcpy(&mask, &frame.uc.uc_sigmask, sizeof(mask));
+	signal_mask_set(thread, mask);
 	memcpy(user->x, sc->regs, sizeof(user->x));
 	user->sp = sc->sp;
 	user->pc = sc->pc;
 	user->pstate = sc->pstate & PSTATE_KEPT;
-	memcpy(mask, &frame.uc.uc_sigmask, sizeof(*mask));
+	/* Only user mode, 64 bit, interrupts on. */
+	if (sc->pstate & (PSR_MODE32_BIT | PSR_MODE_MASK | PSR_D_BIT | PSR_A_BIT | PSR_I_BIT | PSR_F_BIT))
+		return RESTORE_BAD;
 	*stack = frame.uc.uc_stack;
 	return restore_records(user, at + offsetof(struct signal_frame, uc.uc_mcontext.__reserved), missing);
 }
 
-SYSCALL_ASYNC(rt_sigreturn, 0, u64 at; u64 missing; u64 mask; stack_t stack;)
+/* Whether anything is mapped there; a tree that somebody changes just now counts as yes. */
+static int segv_code(struct mm *mm, u64 address)
+{
+	int code = SEGV_ACCERR;
+	struct vma *vma;
+
+	if (!rwlock_try_read(&mm->lock))
+		return code;
+	vma = vma_find(mm, address);
+	if (!vma || vma->start > address)
+		code = SEGV_MAPERR;
+	rwlock_read_unlock(&mm->lock);
+	return code;
+}
+
+SYSCALL_ASYNC(rt_sigreturn, 0, u64 at; u64 missing; stack_t stack;)
 {
 	struct thread *thread = thread_of(self);
 	enum restore outcome;
@@ -247,7 +268,7 @@ SYSCALL_ASYNC(rt_sigreturn, 0, u64 at; u64 missing; u64 mask; stack_t stack;)
 	ASYNC_BEGIN;
 	f->at = thread->user.sp;
 	for (;;) {
-		outcome = restore_frame(&thread->user, f->at, &f->mask, &f->stack, &f->missing);
+		outcome = restore_frame(thread, f->at, &f->stack, &f->missing);
 		if (outcome != RESTORE_FAULT)
 			break;
 		AWAIT(fault_in, .address = (void __user *)f->missing, .n = 1);
@@ -259,11 +280,10 @@ SYSCALL_ASYNC(rt_sigreturn, 0, u64 at; u64 missing; u64 mask; stack_t stack;)
 	thread->restart_fn = NULL;
 	thread->syscall = -1; /* x0 is the program's own, whatever it looks like */
 	if (outcome == RESTORE_BAD) {
-		signal_force(thread, SIGSEGV, SEGV_MAPERR, f->at);
+		signal_force(thread, SIGSEGV, segv_code(thread->mm, thread->user.sp), thread->user.sp);
 		ASYNC_RETURN(0);
 	}
 	thread_fp_reload(thread);
-	signal_mask_set(thread, f->mask);
 	altstack_set(thread, f->stack.ss_flags, (u64)f->stack.ss_sp, f->stack.ss_size);
 	ASYNC_END;
 }
