@@ -121,6 +121,8 @@ void file_put_later(struct file *file)
 {
 	bool start;
 
+	if (file_put_fast(file))
+		return; /* others hold it still; the last one is in the list once alone */
 	spin_lock(&late_lock);
 	/* The same file may come again before its turn: it is linked once, and counted. */
 	if (!file->late_count++) {

@@ -92,7 +92,8 @@ void signal_actions_put(struct signal_actions *actions);
 void signal_actions_reset(struct signal_actions *actions) REQUIRES(process_lock);
 /* clone3's CLONE_CLEAR_SIGHAND: nobody else has them yet. */
 void signal_actions_reset_all(struct signal_actions *actions);
-extern const u64 signals_stop, signals_ignored, signals_core;
+extern const u64 signals_stop, signals_ignored;
+int signal_death(struct process *process, int signal);
 /* sigaltstack: 0, -EINVAL, -ENOMEM. The thread must not be on it. */
 long signal_send_checked(struct process *process, int signal, const siginfo_t *given);
 long altstack_set(struct thread *thread, u32 flags, u64 sp, u64 size);

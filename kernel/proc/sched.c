@@ -318,6 +318,56 @@ SYSCALL_ASYNC(sched_rr_get_interval, 2, SYS_ARG(pid_t, tid) SYS_ARG(struct __ker
 	ASYNC_END;
 }
 
+/* --- I/O priority: kept and answered; there is one queue a device and it is fair --- */
+
+#define IOPRIO_CLASS(value) ((value) >> 13)
+enum { IOPRIO_WHO_PROCESS = 1, IOPRIO_WHO_PGRP, IOPRIO_WHO_USER };
+
+static long ioprio_set_one(struct thread *thread, long so_far, int value)
+{
+	if (!may_schedule(thread))
+		return -EPERM;
+	thread->ioprio = value;
+	return so_far == -ESRCH ? 0 : so_far;
+}
+
+/* Who never said follows the nice value, in the class "best effort". The smallest number is the best. */
+static long ioprio_get_one(struct thread *thread, long so_far, int unused)
+{
+	long value = thread->ioprio ? thread->ioprio : 2 << 13 | (thread->nice + 20) / 5;
+
+	return so_far < 0 ? value : min(so_far, value);
+}
+
+SYSCALL(ioprio_set, int, which, int, who, int, value)
+{
+	unsigned long flags;
+	long result;
+
+	if (which < IOPRIO_WHO_PROCESS || which > IOPRIO_WHO_USER || IOPRIO_CLASS(value) < 0 || IOPRIO_CLASS(value) > 3 ||
+		(!IOPRIO_CLASS(value) && value) || (value & 0x1fff) > 7)
+		return -EINVAL;
+	if (IOPRIO_CLASS(value) == 1 && !capable(CAP_SYS_ADMIN) && !capable(CAP_SYS_NICE))
+		return -EPERM;
+	flags = spin_lock_irqsave(&process_lock);
+	result = priority_each(which - IOPRIO_WHO_PROCESS, who, ioprio_set_one, value);
+	spin_unlock_irqrestore(&process_lock, flags);
+	return result;
+}
+
+SYSCALL(ioprio_get, int, which, int, who)
+{
+	unsigned long flags;
+	long result;
+
+	if (which < IOPRIO_WHO_PROCESS || which > IOPRIO_WHO_USER)
+		return -EINVAL;
+	flags = spin_lock_irqsave(&process_lock);
+	result = priority_each(which - IOPRIO_WHO_PROCESS, who, ioprio_get_one, 0);
+	spin_unlock_irqrestore(&process_lock, flags);
+	return result;
+}
+
 /* --- affinity --- */
 
 static u64 cpus_present(void)

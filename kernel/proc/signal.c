@@ -10,7 +10,7 @@
 
 const u64 signals_stop = SIGMASK(SIGSTOP) | SIGMASK(SIGTSTP) | SIGMASK(SIGTTIN) | SIGMASK(SIGTTOU);
 const u64 signals_ignored = SIGMASK(SIGCONT) | SIGMASK(SIGCHLD) | SIGMASK(SIGWINCH) | SIGMASK(SIGURG);
-const u64 signals_core = SIGMASK(SIGQUIT) | SIGMASK(SIGILL) | SIGMASK(SIGTRAP) | SIGMASK(SIGABRT) | SIGMASK(SIGFPE) |
+static const u64 signals_core = SIGMASK(SIGQUIT) | SIGMASK(SIGILL) | SIGMASK(SIGTRAP) | SIGMASK(SIGABRT) | SIGMASK(SIGFPE) |
 			 SIGMASK(SIGSEGV) | SIGMASK(SIGBUS) | SIGMASK(SIGSYS) | SIGMASK(SIGXCPU) | SIGMASK(SIGXFSZ);
 static const u64 signals_synchronous = SIGMASK(SIGSEGV) | SIGMASK(SIGBUS) | SIGMASK(SIGILL) | SIGMASK(SIGTRAP) |
 				       SIGMASK(SIGFPE) | SIGMASK(SIGSYS);
@@ -304,6 +304,12 @@ long signal_send_group(pid_t group, int signal, const siginfo_t *info)
 	return result;
 }
 
+/* The wait status of a process that a signal ends. No core is written; the bit says that one would have been. */
+int signal_death(struct process *process, int signal)
+{
+	return signal | ((SIGMASK(signal) & signals_core) && process->limits[RLIMIT_CORE].rlim_cur ? 0x80 : 0);
+}
+
 /* A fault repeats forever if it is blocked or ignored, so then it is the default action: death. PID 1 dies of it too. */
 void signal_force(struct thread *thread, int signal, int code, u64 address)
 {
@@ -317,7 +323,7 @@ void signal_force(struct thread *thread, int signal, int code, u64 address)
 		info.si_addr = (void *)address;
 	if (action->handler == IGN || action->handler == DFL || (thread->blocked & SIGMASK(signal))) {
 		action->handler = DFL;
-		process_exit_locked(process, signal | (SIGMASK(signal) & signals_core ? 0x80 : 0));
+		process_exit_locked(process, signal_death(process, signal));
 	} else {
 		signal_queue(process, &thread->pending, signal, &info);
 		signal_recalculate_locked(thread);

@@ -101,7 +101,7 @@ static enum next work_next(struct thread *thread, int *signal, struct signal_act
 	if (SIGMASK(*signal) & signals_stop)
 		stop_begin(process, *signal);
 	else
-		process_exit_locked(process, *signal | (SIGMASK(*signal) & signals_core ? 0x80 : 0));
+		process_exit_locked(process, signal_death(process, *signal));
 out:
 	spin_unlock_irqrestore(&process_lock, flags);
 	return next;

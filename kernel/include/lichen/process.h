@@ -177,6 +177,7 @@ struct thread {
 	s8 nice;
 	u8 policy, rt_priority;
 	bool reset_on_fork;
+	u16 ioprio;
 	u32 timer_slack;
 	char async_room[] __aligned(16); /* first segment of the async stack */
 };
