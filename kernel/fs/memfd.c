@@ -17,9 +17,10 @@ ASYNC(memfd_write, FILE_WRITE_ARGS)
 	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		ASYNC_RETURN(-EPERM);
 	if ((seals & F_SEAL_GROW) && f->from->left && f->pos + f->from->left > f->file->inode->size) {
-		if (f->pos >= f->file->inode->size)
+		/* As far as whole pages fit. */
+		if (f->pos >= align_down(f->file->inode->size, PAGE_SIZE))
 			ASYNC_RETURN(-EPERM);
-		f->from->left = f->file->inode->size - f->pos;
+		f->from->left = align_down(f->file->inode->size, PAGE_SIZE) - f->pos;
 	}
 	AWAIT_OP(&file_write_cached_fn, file_write, .file = f->file, .from = f->from, .pos = f->pos, .flags = f->flags);
 	ASYNC_RETURN(RESULT);

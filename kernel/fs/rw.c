@@ -331,10 +331,10 @@ static s64 seek_by_size(struct file *file, s64 offset, u32 whence)
 
 	if (whence == SEEK_CUR) {
 		if (__builtin_add_overflow(offset, (s64)file->pos, &offset))
-			return -EOVERFLOW;
+			return -EINVAL;
 	} else if (whence == SEEK_END) {
 		if (__builtin_add_overflow(offset, size, &offset))
-			return -EOVERFLOW;
+			return -EINVAL;
 	} else if (whence == SEEK_DATA || whence == SEEK_HOLE) {
 		/* Everything is data, and a hole follows the end. */
 		if (offset < 0 || offset >= size)
