@@ -353,6 +353,23 @@ ASYNC_DEFINE(dentry_move)
 	ASYNC_END;
 }
 
+char *dentry_name(struct dentry *dentry, char *buf, size_t bytes)
+{
+	char *p = buf + bytes - 1;
+
+	*p = 0;
+	spin_lock(&dcache_lock);
+	if (dentry == dentry->parent)
+		*--p = '/';
+	for (; dentry != dentry->parent && (size_t)(p - buf) > dentry->name.length; dentry = dentry->parent) {
+		p -= dentry->name.length;
+		memcpy(p, dentry->name.text, dentry->name.length);
+		*--p = '/';
+	}
+	spin_unlock(&dcache_lock);
+	return p;
+}
+
 bool dentry_is_below(struct dentry *dentry, struct dentry *ancestor)
 {
 	bool below;

@@ -16,6 +16,7 @@ struct files {
 	u32 hint;     /* all below are used */
 	struct file **slots;
 	u64 *used, *cloexec; /* a bit for each slot */
+	struct files *next_late; /* of those to be put by a task */
 	struct file *inline_slots[INLINE_SLOTS];
 	u64 inline_used, inline_cloexec;
 };
@@ -219,6 +220,57 @@ ASYNC_DEFINE(files_put)
 	ASYNC_END;
 }
 
+static spinlock_t late_lock = SPINLOCK_INIT;
+static struct files *late; /* nobody uses them any more */
+static bool late_running;
+
+static struct files *late_take(void)
+{
+	struct files *files;
+
+	spin_lock(&late_lock);
+	files = late;
+	if (files)
+		late = files->next_late;
+	else
+		late_running = false;
+	spin_unlock(&late_lock);
+	return files;
+}
+
+ASYNC(files_put_task, struct files *files;)
+{
+	ASYNC_BEGIN;
+	for (;;) {
+		f->files = late_take();
+		if (!f->files)
+			break;
+		AWAIT(files_put, .files = f->files);
+	}
+	ASYNC_END;
+}
+
+void files_put_later(struct files *files)
+{
+	u32 n = atomic_load(&files->users);
+	bool start;
+
+	while (n > 1)
+		if (atomic_compare_exchange_weak(&files->users, &n, n - 1))
+			return;
+	spin_lock(&late_lock);
+	files->next_late = late;
+	late = files;
+	start = !late_running;
+	late_running = true;
+	spin_unlock(&late_lock);
+	if (start && !task_spawn("files-put", &files_put_task_fn, NULL, 0)) {
+		spin_lock(&late_lock);
+		late_running = false; /* no memory now: with the next one */
+		spin_unlock(&late_lock);
+	}
+}
+
 ASYNC_DEFINE(files_close_on_exec)
 {
 	ASYNC_BEGIN;
@@ -261,6 +313,11 @@ int files_next(struct files *files, int fd)
 			found = (int)n;
 	spin_unlock(&files->lock);
 	return found;
+}
+
+u32 files_capacity(struct files *files)
+{
+	return files->capacity;
 }
 
 bool files_cloexec(struct files *files, int fd)

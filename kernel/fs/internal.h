@@ -54,6 +54,8 @@ ASYNC_DECLARE(dentry_remove, struct dentry *dentry; struct inode *inode;);
 /* After a rename: `from` (counted by the caller) gets the parent and name of `over`, which is removed, or exchanged with it. */
 ASYNC_DECLARE(dentry_move, struct dentry *from; struct dentry *over; bool exchange; struct inode *inode;
 	struct dentry *old_parent; char *spare;);
+/* The name from the file system's root on, into the end of buf; "/" for that itself. */
+char *dentry_name(struct dentry *dentry, char *buf, size_t bytes);
 /* Whether `dentry` is `ancestor` or lies below it. */
 bool dentry_is_below(struct dentry *dentry, struct dentry *ancestor);
 /* Frees the unused dentries of a tree, but for its root: true once nothing but the root is left. */
@@ -82,6 +84,8 @@ static inline void mount_get(struct mount *mount)
 /* The last reference unmounts the superblock if no other mount shows it. */
 ASYNC_DECLARE(mount_put, struct mount *mount; struct superblock *sb;);
 bool mount_put_fast(struct mount *mount);
+/* Where nothing can be awaited. */
+void mount_put_later(struct mount *mount);
 /* In no tree, one reference; counts the superblock (sb->mounts) and the root dentry. NULL without memory. */
 struct mount *mount_alloc(struct superblock *sb, struct dentry *root, const char *source, u32 flags);
 /* What is mounted on a place, or NULL; no reference counted. */
@@ -163,6 +167,9 @@ ASYNC_DECLARE(inode_truncate, struct inode *inode; u64 size; bool opening; struc
 void file_put_later(struct file *file);
 
 /* --- fdtable.c --- */
+/* files_put() where nothing can be awaited. */
+void files_put_later(struct files *files);
+u32 files_capacity(struct files *files);
 /* Whether an fd_install would find a place: open(2) fails with EMFILE before it creates anything. */
 bool fd_available(void);
 /* dup(2) and F_DUPFD: the new descriptor, -EBADF, -EMFILE, -ENOMEM. */
@@ -214,6 +221,7 @@ struct inode *tmpfs_find(struct inode *dir, const struct name *name);
 long tmpfs_forget(struct inode *dir, const struct name *name);
 
 const struct file_ops *tmpfs_file_ops(void);
+u64 tmpfs_pages(void); /* in all instances, in memory */
 
 /* --- memfd.c --- */
 /* 0 or -EPERM: whether seals let the file have another size. */

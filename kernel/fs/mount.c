@@ -84,6 +84,12 @@ ASYNC_DEFINE(mount_put)
 	ASYNC_END;
 }
 
+void mount_put_later(struct mount *mount)
+{
+	if (!mount_put_fast(mount) && !task_spawn("mount-put", &mount_put_fn, &mount, sizeof(mount)))
+		log_ratelimited(LOG_ERR, "no memory to end a mount of %s: it stays", mount->source);
+}
+
 struct mount *mount_at(struct mount *parent, struct dentry *mountpoint)
 {
 	struct list *bucket = bucket_of(parent, mountpoint);

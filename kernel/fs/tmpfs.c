@@ -43,6 +43,9 @@ struct tmpfs_inode {
 	u64 pages; /* reserved, guarded by the superblock's lock */
 };
 
+/* What files reserved is close to what they have in memory: holes are rare here. */
+static _Atomic u64 all_pages;
+
 static struct slab_cache *inode_cache;
 static const struct inode_ops directory_ops, other_ops;
 static const struct file_ops directory_file_ops, file_ops;
@@ -116,6 +119,7 @@ static void tmpfs_free_inode(struct inode *inode)
 	spin_lock(&fs->lock);
 	fs->inodes--;
 	fs->pages -= t->pages;
+	atomic_fetch_sub(&all_pages, t->pages);
 	spin_unlock(&fs->lock);
 	if (S_ISLNK(inode->mode))
 		kfree(inode->target);
@@ -368,6 +372,7 @@ static long reserve(struct inode *inode, u64 end)
 			error = -ENOSPC;
 		} else {
 			fs->pages += pages - t->pages;
+			atomic_fetch_add(&all_pages, pages - t->pages);
 			t->pages = pages;
 		}
 	}
@@ -384,6 +389,7 @@ static void unreserve(struct inode *inode, u64 end)
 	spin_lock(&fs->lock);
 	if (pages < t->pages) {
 		fs->pages -= t->pages - pages;
+		atomic_fetch_sub(&all_pages, t->pages - pages);
 		t->pages = pages;
 	}
 	spin_unlock(&fs->lock);
@@ -477,6 +483,11 @@ ASYNC(tmpfs_fsync, FILE_FSYNC_ARGS)
 {
 	ASYNC_BEGIN;
 	ASYNC_END;
+}
+
+u64 tmpfs_pages(void)
+{
+	return atomic_load(&all_pages);
 }
 
 static void tmpfs_statfs(struct superblock *sb, struct kstatfs_ *st)

@@ -3,6 +3,7 @@
  * The other end of a read or write: user segments or a kernel buffer, consumed from the front. A kiov of one buffer
  * points to its own segment: it must not be moved.
  */
+#include <lichen/cpu.h>
 #include <lichen/uaccess.h>
 #include <lichen/string.h>
 #include <asm/errno.h>
@@ -95,7 +96,17 @@ static size_t transfer(struct kiov *iov, char *buffer, size_t n, enum direction 
 		if (left)
 			break;
 	}
+	this_cpu()->bytes_copied += done;
 	return done;
+}
+
+u64 kiov_bytes_copied(void)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < cpu_count(); i++)
+		sum += cpus[i].bytes_copied;
+	return sum;
 }
 
 size_t kiov_write(struct kiov *to, const void *from, size_t n)

@@ -241,6 +241,7 @@ static pid_t thread_leave(struct thread *thread, struct tty **tty)
 		if (!process->group_exiting)
 			process->exit_status = process->leader_status;
 		process->exit_uid = thread->cred->uid;
+		memcpy(process->exit_name, thread->name, sizeof(process->exit_name));
 		session = process_end(process, tty, &dead);
 		last = true;
 	} else {

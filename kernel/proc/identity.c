@@ -77,6 +77,14 @@ static void name_set(char *name, const char *from, size_t n)
 	spin_unlock_irqrestore(&names_lock, flags);
 }
 
+long system_name_set(const char *name, size_t n, bool domain)
+{
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	name_set(domain ? domainname : hostname, name, n);
+	return 0;
+}
+
 SYSCALL_ASYNC(sethostname, 2, SYS_ARG(const char __user *, name) SYS_ARG(int, n) char buffer[NAME_BYTES];)
 {
 	ASYNC_BEGIN;

@@ -40,6 +40,7 @@ struct cpu {
 	nsec_t run_start; /* when `current` began to run */
 	nsec_t slice_end; /* 0: nobody else waits */
 	u64 switches, idle_ns, interrupts;
+	u64 bytes_copied; /* by kiov_read and kiov_write */
 	struct cpu_arch arch;
 } __aligned(64);
 

@@ -21,6 +21,8 @@ unsigned long irq_save(void); /* masks */
 void irq_restore(unsigned long flags);
 
 #define CPUS_MAX 64
+/* A CPU as /proc/cpuinfo shows it: the bytes written, without a NUL. */
+size_t cpu_show(u32 cpu, char *buf, size_t bytes);
 u32 cpu_count(void);
 u32 cpu_id(void); /* 0 .. cpu_count() - 1; stable between awaits only */
 u64 cpu_hardware_id(u32 cpu); /* what LICHEN_MMIO_QUEUE_CPU wants */

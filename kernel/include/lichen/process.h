@@ -111,6 +111,7 @@ struct process {
 	int exit_status;	   /* as wait4 gives it, once group_exiting */
 	int leader_status;	   /* how the leader ended, if it was before the others */
 	uid_t exit_uid;		   /* of a zombie */
+	char exit_name[TASK_NAME_BYTES]; /* the same */
 	int exit_signal;	   /* to the parent; SIGCHLD */
 	/* Job control: stop_signal != 0 from the first thread's dequeuing it until SIGCONT. */
 	int stop_signal;
@@ -311,6 +312,8 @@ void tty_session_ended(struct tty *tty, pid_t session);
 #define SYSTEM_RELEASE "6.12.0-lichen"
 #define SYSTEM_VERSION "#1 SMP Lichen"
 void system_names(char *host, char *domain, size_t bytes);
+/* One of them, of n <= 64 bytes: 0, or -EPERM without CAP_SYS_ADMIN. */
+long system_name_set(const char *name, size_t n, bool domain);
 
 u32 runnable_count(void); /* threads that run or want to */
 /* For /proc/loadavg: three averages in 1/2048 as Linux shows them, and runnable threads. */

@@ -52,6 +52,8 @@ long kiov_init_segments(struct kiov *iov, const struct iovec *segments, u32 n);
 size_t kiov_write(struct kiov *to, const void *from, size_t n);  /* kernel -> iov */
 size_t kiov_read(struct kiov *from, void *to, size_t n);	     /* iov -> kernel */
 size_t kiov_zero(struct kiov *to, size_t n);
+/* What these moved since boot, in bytes: for tests of paths on which nothing is copied. */
+u64 kiov_bytes_copied(void);
 void kiov_skip(struct kiov *iov, size_t n);
 /* Remembers a place, and goes back to it. */
 struct kiov_mark {

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+/*
+ * /proc/lichen: counters that tests and measurements read before and after. Reading one costs no entry into the hypervisor,
+ * and changes none of the others but by its own work.
+ *
+ *     el2      a row a physical CPU, a column a cause (virtio/include/lichen/abi.h); empty without a hypervisor
+ *     counters NAME VALUE a line
+ *     tasks    every task of the kernel with its async backtrace
+ */
+#include "proc.h"
+#include <lichen/abi.h>
+#include <lichen/block.h>
+#include <lichen/cpu.h>
+#include <lichen/devicetree.h>
+#include <libfdt.h>
+
+static const u64 *statistics; /* the hypervisor's page, or NULL */
+static u32 statistics_rows;
+
+static void lichen_init(void)
+{
+	const void *dt = device_tree();
+	int node = dt ? fdt_node_offset_by_compatible(dt, -1, "lichen,hypervisor") : -1;
+	phys_addr_t base, size;
+
+	if (node < 0 || !devicetree_reg(dt, node, 1, &base, &size))
+		return;
+	statistics = io_map(base, size);
+	if (statistics)
+		statistics_rows = (u32)(size / (LICHEN_STATS_CAUSES * sizeof(u64)));
+}
+INITCALL(INIT_LATE, lichen_init);
+
+static u64 statistic(u32 row, u32 cause)
+{
+	return *(const volatile u64 *)&statistics[row * LICHEN_STATS_CAUSES + cause];
+}
+
+static void el2_show(struct proc_text *text, const struct proc_target *target)
+{
+	static const char *const causes[] = {"entries", "hvc", "signal", "log", "psci", "smc", "notify", "virtio", "distributor", "redistributor", "abort", "sysreg", "stop", "other"};
+
+	if (!statistics)
+		return;
+	text_printf(text, "cpu");
+	for (u32 i = 0; i < ARRAY_SIZE(causes); i++)
+		text_printf(text, " %s", causes[i]);
+	text_printf(text, "\n");
+	for (u32 row = 0; row < statistics_rows; row++) {
+		/* Rows of CPUs that the machine has not are all zero: from the first on only those with entries are shown. */
+		if (row && !statistic(row, LICHEN_STATS_ENTRIES))
+			continue;
+		text_printf(text, "%u", row);
+		for (u32 i = 0; i < ARRAY_SIZE(causes); i++)
+			text_printf(text, " %llu", (unsigned long long)statistic(row, i));
+		text_printf(text, "\n");
+	}
+}
+
+struct block_sum {
+	u64 reads, writes, sectors_read, sectors_written;
+};
+
+static void add_device(struct block_device *device, void *arg)
+{
+	struct block_sum *sum = arg;
+
+	if (device->whole != device)
+		return; /* counted in the whole */
+	sum->reads += device->reads;
+	sum->writes += device->writes;
+	sum->sectors_read += device->sectors_read;
+	sum->sectors_written += device->sectors_written;
+}
+
+static void counters_show(struct proc_text *text, const struct proc_target *target)
+{
+	struct block_sum sum = {0};
+	u64 interrupts = 0, switches = 0, idle = 0, entries = 0, dentries, unused, inodes, unused_inodes;
+	struct memory_info m;
+
+	for (u32 i = 0; i < cpu_count(); i++) {
+		interrupts += irq_count(i);
+		switches += cpus[i].switches;
+		idle += cpus[i].idle_ns;
+	}
+	for (u32 i = 0; i < statistics_rows; i++)
+		entries += statistic(i, LICHEN_STATS_ENTRIES);
+	block_for_each(add_device, &sum);
+	dcache_stats(&dentries, &unused);
+	inode_stats(&inodes, &unused_inodes);
+	memory_info(&m);
+#define COUNTER(name, value) text_printf(text, name " %llu\n", (unsigned long long)(value))
+	COUNTER("time_ns", time_monotonic());
+	COUNTER("el2_entries", entries);
+	COUNTER("interrupts", interrupts);
+	COUNTER("switches", switches);
+	COUNTER("idle_ns", idle);
+	COUNTER("slab_allocations", slab_allocations());
+	COUNTER("bytes_copied", kiov_bytes_copied());
+	COUNTER("block_reads", sum.reads);
+	COUNTER("block_writes", sum.writes);
+	COUNTER("block_bytes_read", sum.sectors_read * 512);
+	COUNTER("block_bytes_written", sum.sectors_written * 512);
+	COUNTER("free_pages", m.free);
+	COUNTER("cached_pages", m.cached);
+	COUNTER("slab_pages", m.slab);
+	COUNTER("dentries", dentries);
+	COUNTER("dentries_unused", unused);
+	COUNTER("inodes", inodes);
+	COUNTER("inodes_unused", unused_inodes);
+	COUNTER("files", files_open());
+	COUNTER("processes", process_count());
+	COUNTER("threads", thread_count());
+#undef COUNTER
+}
+
+struct task_list {
+	char *text;
+	size_t used, room;
+};
+
+static void show_task(struct task *task, void *arg)
+{
+	struct task_list *list = arg;
+	const char *name = atomic_load(&task->flags) & TASK_THREAD ? thread_of(task)->name : task->name;
+
+	if (list->room - list->used < 512)
+		return;
+	list->used += (size_t)snprintf(list->text + list->used, 64, "%s: cpu %u, state %u\n", name, task->cpu, atomic_load(&task->state));
+	list->used += task_backtrace(task, list->text + list->used, min(list->room - list->used, 400ul));
+}
+
+static void tasks_show(struct proc_text *text, const struct proc_target *target)
+{
+	struct task_list list = {.room = 1u << 20};
+
+	if (!capable(CAP_SYS_ADMIN))
+		return;
+	/* Under a lock with interrupts masked: no memory can be asked for on the way. */
+	list.text = text_room(text, list.room);
+	if (!list.text)
+		return;
+	task_for_each(show_task, &list);
+	text->used += list.used;
+}
+
+const struct proc_node lichen_nodes[] = {
+	{.name = "counters", .mode = S_IFREG | 0444, .show = counters_show},
+	{.name = "el2", .mode = S_IFREG | 0444, .show = el2_show},
+	{.name = "tasks", .mode = S_IFREG | 0400, .show = tasks_show},
+	{.name = NULL},
+};
