@@ -38,7 +38,7 @@ struct pipe {
 	bool polled; /* somebody polls: wake at every change, not at the edges alone */
 	struct pipe_buffer *ring; /* NULL until something is written */
 	struct page *spare;	  /* the last emptied page: a ping-pong allocates nothing */
-	struct inode *inode;	  /* of a FIFO, whose inode->pipe this is; NULL: a plain pipe */
+	struct inode *inode;	  /* whose inode->pipe this is */
 };
 
 static struct slab_cache *pipe_cache;
@@ -497,13 +497,17 @@ long pipe_set_size(struct file *file, u64 bytes)
 	return slots * PAGE_SIZE;
 }
 
-/* One end as an open file, counted. NULL without memory. */
-static struct file *pipe_file(struct pipe *pipe, u32 flags)
+/* One end as an open file, counted, on the inode of the other if there is one. NULL without memory. */
+static struct file *pipe_file(struct pipe *pipe, struct file *other, u32 flags)
 {
-	struct file *file = file_anonymous("pipe", &pipe_ops, pipe, flags);
+	struct file *file = other ? file_anonymous_on(other, &pipe_ops, pipe, flags) : file_anonymous("pipe", &pipe_ops, pipe, flags);
 
-	if (file)
-		pipe_count_end(pipe, file->mode, 1);
+	if (!file)
+		return NULL;
+	/* Through /proc/self/fd it can be opened again, as a FIFO. */
+	pipe->inode = file->inode;
+	file->inode->pipe = pipe;
+	pipe_count_end(pipe, file->mode, 1);
 	return file;
 }
 
@@ -516,12 +520,12 @@ SYSCALL_ASYNC(pipe2, 2, SYS_ARG(int __user *, fds) SYS_ARG(u32, flags) struct pi
 	if (!f->pipe)
 		ASYNC_RETURN(-ENOMEM);
 	f->fd[0] = f->fd[1] = -1;
-	f->in = pipe_file(f->pipe, O_RDONLY | (f->flags & (O_NONBLOCK | O_DIRECT)));
+	f->in = pipe_file(f->pipe, NULL, O_RDONLY | (f->flags & (O_NONBLOCK | O_DIRECT)));
 	if (!f->in) {
 		pipe_free(f->pipe);
 		ASYNC_RETURN(-ENFILE);
 	}
-	f->out = pipe_file(f->pipe, O_WRONLY | (f->flags & (O_NONBLOCK | O_DIRECT)));
+	f->out = pipe_file(f->pipe, f->in, O_WRONLY | (f->flags & (O_NONBLOCK | O_DIRECT)));
 	f->error = f->out ? 0 : -ENFILE;
 	if (!f->error) {
 		f->fd[0] = fd_install(f->in, f->flags & O_CLOEXEC);

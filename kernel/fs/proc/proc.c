@@ -52,6 +52,8 @@ bool may_inspect(const struct proc_target *target)
 		return true;
 	thread = target_thread(target);
 	theirs = thread ? thread_cred_get(thread) : NULL;
+	if (!thread)
+		may = mine->fsuid == target->process->exit_uid || cred_capable(mine, CAP_SYS_PTRACE);
 	if (theirs) {
 		may = cred_capable(mine, CAP_SYS_PTRACE) ||
 			(mine->fsuid == theirs->uid && mine->fsuid == theirs->euid && mine->fsuid == theirs->suid &&
@@ -546,7 +548,7 @@ ASYNC(text_write, FILE_WRITE_ARGS char *buffer; size_t n; size_t done; long erro
 		f->error = -ESRCH;
 	if (!f->error) {
 		f->buffer[f->n] = 0;
-		if (f->n && f->buffer[f->n - 1] == '\n')
+		if (f->n && f->buffer[f->n - 1] == '\n' && !p->node->keep_newline)
 			f->buffer[f->n - 1] = 0;
 		f->error = p->node->store(&p->target, f->buffer, strlen(f->buffer));
 	}

@@ -41,6 +41,7 @@ struct proc_node {
 	const struct async_fn *fill; /* PROC_FILL_ARGS: 0 or -errno */
 	/* Takes what was written, terminated, without the last newline: 0 or -errno. */
 	long (*store)(const struct proc_target *target, char *text, size_t n);
+	bool keep_newline; /* store gets that, too */
 	/* A link: its text, or where it leads (counted). */
 	void (*link)(struct proc_text *text, const struct proc_target *target);
 	long (*follow)(const struct proc_target *target, struct path *path);

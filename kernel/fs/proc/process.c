@@ -443,7 +443,7 @@ static void uid_map_show(struct proc_text *text, const struct proc_target *targe
 	{.name = "auxv", .mode = S_IFREG | 0400, .show = auxv_show},                               \
 	{.name = "cgroup", .mode = S_IFREG | 0444, .show = cgroup_show},                           \
 	{.name = "cmdline", .mode = S_IFREG | 0444, .fill = &cmdline_fill_fn},                     \
-	{.name = "comm", .mode = S_IFREG | 0644, .show = comm_show, .store = comm_store},          \
+	{.name = "comm", .mode = S_IFREG | 0644, .show = comm_show, .store = comm_store, .keep_newline = true},          \
 	{.name = "cwd", .mode = S_IFLNK | 0777, .follow = cwd_follow},                             \
 	{.name = "environ", .mode = S_IFREG | 0400, .fill = &environ_fill_fn},                     \
 	{.name = "exe", .mode = S_IFLNK | 0777, .follow = exe_follow},                             \

@@ -194,12 +194,15 @@ static void devices_show(struct proc_text *text, const struct proc_target *targe
 
 static void partition_row(struct block_device *device, void *arg)
 {
-	text_printf(arg, "%4u  %7u %10llu %s\n", DEV_MAJOR(device->dev), DEV_MINOR(device->dev), llu(device->sectors / 2), device->name);
+	struct proc_text *text = arg;
+
+	if (!text->used)
+		text_printf(text, "major minor  #blocks  name\n\n");
+	text_printf(text, "%4u  %7u %10llu %s\n", DEV_MAJOR(device->dev), DEV_MINOR(device->dev), llu(device->sectors / 2), device->name);
 }
 
 static void partitions_show(struct proc_text *text, const struct proc_target *target)
 {
-	text_printf(text, "major minor  #blocks  name\n\n");
 	block_for_each(partition_row, text);
 }
 
