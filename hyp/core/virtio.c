@@ -61,7 +61,7 @@ struct channel {
 
 static struct slot slots[LICHEN_SLOTS];
 static u32 slot_count;
-static struct channel channels[HYP_CPUS];
+static struct channel channels[LICHEN_CHANNELS];
 static u32 channel_count;
 static struct lichen_control *control;
 static struct range window_control, window_bells, window_views, window_pages;
@@ -76,12 +76,18 @@ static u32 count_bits(u64 set)
 	return n;
 }
 
+/* One a CPU of the driver domain, as far as there are. */
+static u32 channels_wanted(void)
+{
+	return MIN(count_bits(driver_domain->config->cpus), LICHEN_CHANNELS);
+}
+
 u32 virtio_spis_needed(void)
 {
-	u32 n = 0;
+	u32 n = channels_wanted();
 
 	for (u32 i = 0; i < domain_count; i++)
-		n += &domains[i] == driver_domain ? count_bits(domains[i].config->cpus) : domains[i].config->slots;
+		n += domains[i].config->slots;
 	return n;
 }
 
@@ -108,13 +114,17 @@ void virtio_init(const struct range_list *pool)
 	struct lichen_device_view *views;
 	struct lichen_doorbells *bells;
 	u8 *pages;
+	u32 frontend_cpus = 0;
 	bool sgi = false;
 
 	shared_pool = pool;
-	for (u32 i = 0; i < domain_count; i++)
+	for (u32 i = 0; i < domain_count; i++) {
 		for (u32 j = 0; j < domains[i].config->slots; j++)
 			slots[slot_count++].frontend = &domains[i];
-	channel_count = count_bits(driver_domain->config->cpus);
+		if (&domains[i] != driver_domain)
+			frontend_cpus = MAX(frontend_cpus, count_bits(domains[i].config->cpus));
+	}
+	channel_count = channels_wanted();
 	window_control = alloc_pages(1, &control);
 	window_bells = alloc_pages(channel_count, &bells);
 	window_views = alloc_pages(slot_count, &views);
@@ -149,6 +159,7 @@ void virtio_init(const struct range_list *pool)
 		.slots = slot_count,
 		.channels = channel_count,
 		.completion_sgi = sgi ? GIC_COMPLETION_SGI : ~0u,
+		.frontend_cpus = frontend_cpus,
 	};
 }
 

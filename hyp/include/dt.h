@@ -5,12 +5,14 @@
 #ifndef HYP_DT_H
 #define HYP_DT_H
 
+#include <lichen/abi.h>
+
 #include "layout.h"
 #include "machine.h"
 
 #define DT_SEED	    32
-#define DT_DEVICES  32
-#define DT_CHANNELS HYP_CPUS
+#define DT_DEVICES  LICHEN_SLOTS
+#define DT_CHANNELS LICHEN_CHANNELS
 #define DT_SLACK    (32 * KIB) /* what editing may add to the firmware's tree */
 #define DT_FRONTEND (32 * KIB) /* a generated tree fits in this */
 

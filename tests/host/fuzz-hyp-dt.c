@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 // sources: hyp/core/dt_machine.c hyp/core/dt_driver.c hyp/core/dt_frontend.c hyp/core/layout.c hyp/core/config.c hyp/core/text.c
-// cflags: -Ihyp/include
+// cflags: -Ihyp/include -Ivirtio/include
 // libfdt: yes
 /*
  * Any bytes as the firmware's device tree. The mutations start from a good one: the first byte chooses how many of the others

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 // sources: hyp/core/dt_machine.c hyp/core/dt_driver.c hyp/core/dt_frontend.c hyp/core/layout.c hyp/core/config.c hyp/core/text.c
-// cflags: -Ihyp/include
+// cflags: -Ihyp/include -Ivirtio/include
 // libfdt: yes
 /*
  * The hypervisor's device-tree code: what it reads from a firmware's tree, what it leaves of it for the driver domain, and what
