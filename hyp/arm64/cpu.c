@@ -44,7 +44,8 @@ void cpu_off(void)
 	struct smc_result result;
 
 	smc_call(FN_CPU_OFF, 0, 0, 0, &result);
-	log_line("cpu %u: the firmware did not turn it off (%d)", this_cpu()->index, (int)result.x[0]);
+	log_line("cpu %u: the firmware did not turn it off (%d)", this_cpu()->index,
+		(int)result.x[0]);
 	for (;;)
 		wfi();
 }

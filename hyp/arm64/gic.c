@@ -21,7 +21,7 @@ static void find_redistributors(const struct machine *machine)
 
 		while (at + GICR_FRAME <= end) {
 			u64 typer = mmio_read64(at + GICR_TYPER);
-			u64 size = machine->gicr_stride      ? machine->gicr_stride
+			u64 size = machine->gicr_stride	      ? machine->gicr_stride
 				   : typer & GICR_TYPER_VLPIS ? 2 * GICR_FRAME
 							      : GICR_FRAME;
 			u64 affinity = (typer >> 32 & 0xffffff) | (typer >> 56) << 32;
@@ -61,7 +61,8 @@ void gic_init(const struct machine *machine)
 	for (u32 intid = 32; intid < gic.limit; intid += 4)
 		mmio_write32(gic.gicd + GICD_IPRIORITYR + intid, 0xa0a0a0a0);
 	for (u32 intid = 0; intid < ARRAY_SIZE(gic.owner); intid++)
-		gic.owner[intid] = intid >= 32 && intid < gic.limit ? driver_domain->index : GIC_NOBODY;
+		gic.owner[intid] =
+			intid >= 32 && intid < gic.limit ? driver_domain->index : GIC_NOBODY;
 	if (gic.version == 3) {
 		/* GICv3 with one security state and with two agree on these bits, as far as we can write them. */
 		mmio_write32(gic.gicd + GICD_CTLR, GICD_CTLR_ARE | 3);

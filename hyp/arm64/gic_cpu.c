@@ -7,14 +7,15 @@
 #include "gic_internal.h"
 #include "log.h"
 
-#define ICC_SRE_ENABLE 0xf /* SRE, no bypass, EL1 may use it */
-#define ICH_HCR_TC     (1u << 10)
+#define ICC_SRE_ENABLE	0xf /* SRE, no bypass, EL1 may use it */
+#define ICH_HCR_TC	(1u << 10)
 #define HYP_TIMER_INTID 26 /* the EL2 physical timer's PPI (Arm BSA) */
 
 /* ICC_SGI1R_EL1 */
-#define SGIR_IRM	 (1ull << 40)
-#define SGIR_INTID(v)	 ((v) >> 24 & 0xf)
-#define SGIR_CLUSTER(v)	 (((v) >> 16 & 0xff) << 8 | ((v) >> 32 & 0xff) << 16 | ((v) >> 48 & 0xff) << 32)
+#define SGIR_IRM      (1ull << 40)
+#define SGIR_INTID(v) ((v) >> 24 & 0xf)
+#define SGIR_CLUSTER(v) \
+	(((v) >> 16 & 0xff) << 8 | ((v) >> 32 & 0xff) << 16 | ((v) >> 48 & 0xff) << 32)
 
 static u64 sgi_base(const struct cpu *cpu)
 {
@@ -39,7 +40,8 @@ void gic_cpu_init(struct cpu *cpu)
 	if (gic.version == 3) {
 		write_sysreg(ICC_SRE_ENABLE, s3_4_c12_c9_5); /* ICC_SRE_EL2 */
 		isb();
-		write_sysreg(cpu->domain->config->sgi_filter ? ICH_HCR_TC : 0, s3_4_c12_c11_0); /* ICH_HCR_EL2 */
+		write_sysreg(cpu->domain->config->sgi_filter ? ICH_HCR_TC : 0,
+			s3_4_c12_c11_0); /* ICH_HCR_EL2 */
 		mmio_write32(sgi_base(cpu) + GICD_IGROUPR, ~0u);
 	} else {
 		u32 targets = mmio_read32(gic.gicd + GICD_ITARGETSR);
@@ -51,7 +53,8 @@ void gic_cpu_init(struct cpu *cpu)
 	clean_banked(cpu);
 	for (u32 i = 0; i < 32; i += 4)
 		mmio_write32(sgi_base(cpu) + GICD_IPRIORITYR + i, 0xa0a0a0a0);
-	if (gic.version == 2) { /* from another CPU these cannot be written: ready for domain_stop */
+	/* From another CPU these cannot be written: they are made ready for domain_stop. */
+	if (gic.version == 2) {
 		mmio_write32(gic.gicd + GICD_ISENABLER, 1u << GIC_STOP_SGI);
 		mmio_write8(gic.gicd + GICD_IPRIORITYR + GIC_STOP_SGI, 0);
 	}
@@ -66,7 +69,7 @@ void gic_cpu_clean(struct cpu *cpu)
 		write_sysreg(0, s3_0_c12_c12_7); /* ICC_IGRPEN1_EL1 */
 		if (gic.group0)
 			write_sysreg(0, s3_0_c12_c12_6); /* ICC_IGRPEN0_EL1 */
-		mmio_write32(cpu->gicr + GICR_CTLR, 0); /* EnableLPIs, where it can be cleared */
+		mmio_write32(cpu->gicr + GICR_CTLR, 0);	 /* EnableLPIs, where it can be cleared */
 		isb();
 	} else {
 		mmio_write32(gic.gicc + GICC_CTLR, 0);
@@ -77,7 +80,8 @@ void gic_cpu_clean(struct cpu *cpu)
 static void wait_v3(void)
 {
 	u64 pmr = read_sysreg(s3_0_c4_c6_0), enable = read_sysreg(s3_0_c12_c12_7);
-	u64 active0 = gic.group0 ? read_sysreg(s3_0_c12_c8_4) : 0, active1 = read_sysreg(s3_0_c12_c9_0); /* ICC_APnR0_EL1 */
+	u64 active0 = gic.group0 ? read_sysreg(s3_0_c12_c8_4) : 0,
+	    active1 = read_sysreg(s3_0_c12_c9_0); /* ICC_APnR0_EL1 */
 
 	if (gic.group0)
 		write_sysreg(0, s3_0_c12_c8_4);
@@ -146,8 +150,9 @@ void gic_sgi(struct cpu *target, u32 intid)
 	u64 m = target->mpidr;
 
 	if (gic.version == 3) {
-		write_sysreg((m >> 32 & 0xff) << 48 | (m >> 16 & 0xff) << 32 | (m >> 8 & 0xff) << 16 |
-				     (m >> 4 & 0xf) << 44 | (u64)intid << 24 | BIT(m & 0xf),
+		write_sysreg((m >> 32 & 0xff) << 48 | (m >> 16 & 0xff) << 32 |
+				     (m >> 8 & 0xff) << 16 | (m >> 4 & 0xf) << 44 |
+				     (u64)intid << 24 | BIT(m & 0xf),
 			s3_0_c12_c11_5);
 		isb();
 	} else {
@@ -173,15 +178,18 @@ bool gicr_access(struct domain *domain, struct mmio *mmio)
 			if (own && mmio->offset == GICR_WAKER && mmio->size == 4)
 				mmio_write32(cpu->gicr + GICR_WAKER, mmio->value);
 			else if (!own)
-				domain_complain(domain, "redistributor of CPU %u: it is another domain's", i);
+				domain_complain(domain,
+					"redistributor of CPU %u: it is another domain's", i);
 			return true;
 		}
 		mmio->value = 0;
 		if (mmio->offset == GICR_TYPER && wide)
 			mmio->value = mmio_read64(cpu->gicr + GICR_TYPER);
-		else if (mmio->size == 4 && (mmio->offset == GICR_TYPER || mmio->offset == GICR_TYPER + 4 ||
-						    mmio->offset == GICR_PIDR2 ||
-						    (own && (mmio->offset == GICR_WAKER || mmio->offset == GICR_IIDR))))
+		else if (mmio->size == 4 &&
+			 (mmio->offset == GICR_TYPER || mmio->offset == GICR_TYPER + 4 ||
+				 mmio->offset == GICR_PIDR2 ||
+				 (own && (mmio->offset == GICR_WAKER ||
+						 mmio->offset == GICR_IIDR))))
 			mmio->value = mmio_read32(cpu->gicr + mmio->offset);
 		return true;
 	}
@@ -209,7 +217,8 @@ static bool sgi_allowed(const struct domain *domain, const struct cpu *target, u
 	if (!target->domain)
 		return false;
 	return target->domain == domain ||
-	       (domain == driver_domain && intid == GIC_COMPLETION_SGI && target->domain->config->signal_sgi);
+	       (domain == driver_domain && intid == GIC_COMPLETION_SGI &&
+		       target->domain->config->signal_sgi);
 }
 
 static void send_filtered(struct cpu *cpu, u64 value)
@@ -219,22 +228,25 @@ static void send_filtered(struct cpu *cpu, u64 value)
 	for (u32 i = 0; i < gic.machine->cpus; i++) {
 		struct cpu *target = &cpus[i];
 		u64 aff0 = target->mpidr & 0xff;
-		bool named = value & SGIR_IRM ? target != cpu
-					      : (target->mpidr & ~0xffull) == SGIR_CLUSTER(value) && aff0 / 16 == first &&
-							value >> aff0 % 16 & 1;
+		bool named = value & SGIR_IRM
+				     ? target != cpu
+				     : (target->mpidr & ~0xffull) == SGIR_CLUSTER(value) &&
+					       aff0 / 16 == first && value >> aff0 % 16 & 1;
 
 		if (!named)
 			continue;
 		if (sgi_allowed(cpu->domain, target, SGIR_INTID(value)))
 			gic_sgi(target, SGIR_INTID(value));
 		else if (!(value & SGIR_IRM))
-			domain_complain(cpu->domain, "SGI %u to CPU %u: it is another domain's", (u32)SGIR_INTID(value), i);
+			domain_complain(cpu->domain, "SGI %u to CPU %u: it is another domain's",
+				(u32)SGIR_INTID(value), i);
 	}
 }
 
 /* ISS of a trapped MRS or MSR: Op0 Op2 Op1 CRn Rt CRm direction (Arm ARM, ISS for EC 0x18). */
-#define ISS_SYSREG(op0, op1, crn, crm, op2) ((op0) << 20 | (op2) << 17 | (op1) << 14 | (crn) << 10 | (crm) << 1)
-#define ISS_SYSREG_MASK			    ISS_SYSREG(3, 7, 15, 15, 7)
+#define ISS_SYSREG(op0, op1, crn, crm, op2) \
+	((op0) << 20 | (op2) << 17 | (op1) << 14 | (crn) << 10 | (crm) << 1)
+#define ISS_SYSREG_MASK ISS_SYSREG(3, 7, 15, 15, 7)
 
 bool gic_sysreg(struct cpu *cpu, u64 esr, struct regs *regs)
 {

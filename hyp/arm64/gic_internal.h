@@ -8,27 +8,27 @@
 #include "gic.h"
 #include "lock.h"
 
-#define GICD_CTLR	0x0000
-#define GICD_TYPER	0x0004
-#define GICD_IIDR	0x0008
-#define GICD_TYPER2	0x000c
-#define GICD_SETSPI_NSR 0x0040
-#define GICD_CLRSPI_NSR 0x0048
-#define GICD_IGROUPR	0x0080
-#define GICD_ISENABLER	0x0100
-#define GICD_ICENABLER	0x0180
-#define GICD_ISPENDR	0x0200
-#define GICD_ICPENDR	0x0280
-#define GICD_ISACTIVER	0x0300
-#define GICD_ICACTIVER	0x0380
-#define GICD_IPRIORITYR 0x0400
-#define GICD_ITARGETSR	0x0800
-#define GICD_ICFGR	0x0c00
-#define GICD_NSACR	0x0e00
-#define GICD_SGIR	0x0f00
-#define GICD_CPENDSGIR	0x0f10
-#define GICD_SPENDSGIR	0x0f20
-#define GICD_IROUTER	0x6000
+#define GICD_CTLR	 0x0000
+#define GICD_TYPER	 0x0004
+#define GICD_IIDR	 0x0008
+#define GICD_TYPER2	 0x000c
+#define GICD_SETSPI_NSR	 0x0040
+#define GICD_CLRSPI_NSR	 0x0048
+#define GICD_IGROUPR	 0x0080
+#define GICD_ISENABLER	 0x0100
+#define GICD_ICENABLER	 0x0180
+#define GICD_ISPENDR	 0x0200
+#define GICD_ICPENDR	 0x0280
+#define GICD_ISACTIVER	 0x0300
+#define GICD_ICACTIVER	 0x0380
+#define GICD_IPRIORITYR	 0x0400
+#define GICD_ITARGETSR	 0x0800
+#define GICD_ICFGR	 0x0c00
+#define GICD_NSACR	 0x0e00
+#define GICD_SGIR	 0x0f00
+#define GICD_CPENDSGIR	 0x0f10
+#define GICD_SPENDSGIR	 0x0f20
+#define GICD_IROUTER	 0x6000
 #define GICD_IROUTER_END 0x7fe0
 
 #define GICD_CTLR_ARE (1u << 4)
@@ -63,7 +63,7 @@ struct gic {
 	u8 owner[1024];	      /* domain, or GIC_NOBODY */
 	bool used[1024];      /* wired: not spare */
 	u32 edge[32];	      /* spare SPIs that were taken: edge-triggered for good */
-	u32 enabled[32];      /* what domains enabled; in hardware only while their GICD_CTLR is on */
+	u32 enabled[32]; /* what domains enabled; in hardware only while their GICD_CTLR is on */
 	u32 spare_first, spare_next;
 };
 

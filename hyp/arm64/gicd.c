@@ -37,7 +37,8 @@ static u64 read_typer(const struct domain *domain)
 	if (gic.version == 2)
 		return typer;
 	typer &= ~(1u << 8 | 1u << 9); /* no extended SPIs, no NMIs */
-	return domain == driver_domain ? typer : typer & ~(1u << 16 | 1u << 17); /* no message-based ones */
+	return domain == driver_domain ? typer
+				       : typer & ~(1u << 16 | 1u << 17); /* no message-based ones */
 }
 
 /* One bit an interrupt. */
@@ -125,7 +126,8 @@ static void access_config(struct domain *domain, struct mmio *mmio)
 		u32 intid = first + i;
 		bool banked = intid < 32 && gic.version == 2;
 
-		if (banked || (gic.owner[intid] == domain->index && !(mmio->write && gic.edge[intid / 32] >> intid % 32 & 1)))
+		if (banked || (gic.owner[intid] == domain->index &&
+				      !(mmio->write && gic.edge[intid / 32] >> intid % 32 & 1)))
 			mask |= 3u << 2 * i;
 	}
 	if (mmio->write)
@@ -153,8 +155,8 @@ static void access_router(struct domain *domain, struct mmio *mmio)
 	if (cpu_find(domain, value))
 		mmio_write64(at, value);
 	else
-		domain_complain(domain, "SPI %u cannot be routed to %lx: not a CPU of this domain", intid,
-			(unsigned long)value);
+		domain_complain(domain, "SPI %u cannot be routed to %lx: not a CPU of this domain",
+			intid, (unsigned long)value);
 }
 
 /* GICv2: SGIs go to the domain's own CPUs. */
@@ -192,7 +194,8 @@ static bool size_ok(const struct mmio *mmio)
 
 	if (offset & (mmio->size - 1))
 		return false;
-	if ((offset >= GICD_IPRIORITYR && offset < GICD_ICFGR) || (offset >= GICD_CPENDSGIR && offset < 0xf30))
+	if ((offset >= GICD_IPRIORITYR && offset < GICD_ICFGR) ||
+		(offset >= GICD_CPENDSGIR && offset < 0xf30))
 		return mmio->size == 1 || mmio->size == 4;
 	if (offset >= GICD_IROUTER && offset < GICD_IROUTER_END)
 		return mmio->size >= 4;
@@ -219,7 +222,8 @@ static void access_locked(struct domain *domain, struct mmio *mmio)
 		else if (mmio->write)
 			mmio_write32(gic.gicd + offset, mmio->value);
 		else
-			mmio->value = mmio->size == 1 ? mmio_read8(gic.gicd + offset) : mmio_read32(gic.gicd + offset);
+			mmio->value = mmio->size == 1 ? mmio_read8(gic.gicd + offset)
+						      : mmio_read32(gic.gicd + offset);
 	} else if (mmio->write) {
 		if (offset == GICD_CTLR)
 			write_ctlr(domain, mmio->value);
@@ -231,7 +235,8 @@ static void access_locked(struct domain *domain, struct mmio *mmio)
 		mmio->value = read_ctlr(domain);
 	} else if (offset == GICD_TYPER) {
 		mmio->value = read_typer(domain);
-	} else if (offset == GICD_IIDR || (offset >= 0xfd0 && offset < 0x1000 && gic.version == 2) ||
+	} else if (offset == GICD_IIDR ||
+		   (offset >= 0xfd0 && offset < 0x1000 && gic.version == 2) ||
 		   (offset >= 0xffd0 && offset < 0x10000 && gic.version == 3)) {
 		mmio->value = mmio_read32(gic.gicd + offset);
 	} else {
@@ -245,7 +250,8 @@ bool gicd_access(struct domain *domain, struct mmio *mmio)
 		return false;
 	mmio->offset = mmio->addr - gic.gicd;
 	if (!size_ok(mmio)) {
-		domain_complain(domain, "distributor: no access of %u bytes at %lx", mmio->size, (unsigned long)mmio->offset);
+		domain_complain(domain, "distributor: no access of %u bytes at %lx", mmio->size,
+			(unsigned long)mmio->offset);
 		mmio->value = 0;
 		return true;
 	}

@@ -101,7 +101,8 @@ void mmu_switch(void)
 {
 	mmu_registers.ttbr = (u64)el2_table.root;
 	mmu_registers.sctlr = SCTLR_EL2_ON;
-	cache_clean((u64)&mmu_registers, sizeof(mmu_registers)); /* other CPUs read it with caches off */
+	cache_clean((u64)&mmu_registers,
+		sizeof(mmu_registers)); /* other CPUs read it with caches off */
 	mmu_load();
 }
 

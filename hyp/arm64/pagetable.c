@@ -29,7 +29,8 @@ static u64 *split(struct pagetable *table, u64 *entry, u32 level)
 	return next;
 }
 
-static void map_level(struct pagetable *table, u64 *entries, u32 level, u64 base, u64 end, u64 attributes)
+static void map_level(
+	struct pagetable *table, u64 *entries, u32 level, u64 base, u64 end, u64 attributes)
 {
 	u64 step = level_size(level);
 	u64 mask = level == table->level ? table->tables * TABLE_ENTRIES - 1 : TABLE_ENTRIES - 1;
@@ -45,7 +46,8 @@ static void map_level(struct pagetable *table, u64 *entries, u32 level, u64 base
 
 			*(volatile u64 *)entry = attributes ? base | attributes | type : 0;
 		} else if (is_table || (*entry & PTE_VALID) || attributes) {
-			u64 *lower = is_table ? (u64 *)(*entry & PTE_ADDR) : split(table, entry, level);
+			u64 *lower =
+				is_table ? (u64 *)(*entry & PTE_ADDR) : split(table, entry, level);
 
 			map_level(table, lower, level + 1, base, next, attributes);
 		}
@@ -55,8 +57,8 @@ static void map_level(struct pagetable *table, u64 *entries, u32 level, u64 base
 
 void pagetable_map(struct pagetable *table, u64 base, u64 size, u64 attributes)
 {
-	map_level(table, table->root, table->level, ALIGN_DOWN(base, PAGE_SIZE), ALIGN_UP(base + size, PAGE_SIZE),
-		attributes);
+	map_level(table, table->root, table->level, ALIGN_DOWN(base, PAGE_SIZE),
+		ALIGN_UP(base + size, PAGE_SIZE), attributes);
 	dsb(ishst);
 }
 
@@ -67,7 +69,8 @@ u64 pagetable_lookup(const struct pagetable *table, u64 addr)
 	if (addr >> 48 || (table->level == 1 && addr >= table->tables * (u64)TABLE_ENTRIES * GIB))
 		return 0;
 	for (u32 level = table->level;; level++) {
-		u64 mask = level == table->level ? table->tables * TABLE_ENTRIES - 1 : TABLE_ENTRIES - 1;
+		u64 mask = level == table->level ? table->tables * TABLE_ENTRIES - 1
+						 : TABLE_ENTRIES - 1;
 		u64 entry = entries[addr / level_size(level) & mask];
 
 		if (!(entry & PTE_VALID))

@@ -127,7 +127,8 @@ static long psci_features(u32 function)
 
 static bool is_workaround(u32 function)
 {
-	return function == ARCH_WORKAROUND_1 || function == ARCH_WORKAROUND_2 || function == ARCH_WORKAROUND_3;
+	return function == ARCH_WORKAROUND_1 || function == ARCH_WORKAROUND_2 ||
+	       function == ARCH_WORKAROUND_3;
 }
 
 static long smccc_features(u32 function)
@@ -235,10 +236,11 @@ static void smc_pass(struct regs *regs)
 	register u64 x6 asm("x6") = regs->x[6];
 	register u64 x7 asm("x7") = regs->x[7];
 
-	asm volatile("smc #0"
-		     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7)
-		     :
-		     : "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
+	asm volatile(
+		"smc #0"
+		: "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7)
+		:
+		: "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
 	regs->x[0] = x0;
 	regs->x[1] = x1;
 	regs->x[2] = x2;

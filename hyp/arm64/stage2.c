@@ -58,7 +58,9 @@ void stage2_load(const struct domain *domain)
 	u64 range = MIN(read_sysreg(id_aa64mmfr0_el1) & 0xf, 5);
 
 	/* PS, 4 KiB, inner shareable write-back walks, start at level 1 */
-	write_sysreg(VTCR_RES1 | range << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 1 << 6 | (64 - stage2_bits()), vtcr_el2);
+	write_sysreg(VTCR_RES1 | range << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 1 << 6 |
+			     (64 - stage2_bits()),
+		vtcr_el2);
 	write_sysreg(domain->vttbr, vttbr_el2);
 	isb();
 	tlbi(vmalls12e1);

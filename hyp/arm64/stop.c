@@ -41,7 +41,8 @@ static bool all_stopped(const struct domain *domain)
 
 int domain_stop(struct domain *domain)
 {
-	u64 patience = read_sysreg(cntfrq_el0) / 1000 * STOP_PATIENCE_MS, begin = read_sysreg(cntpct_el0);
+	u64 patience = read_sysreg(cntfrq_el0) / 1000 * STOP_PATIENCE_MS,
+	    begin = read_sysreg(cntpct_el0);
 	int err = 0;
 
 	spin_lock(&domain->lock);
@@ -50,7 +51,8 @@ int domain_stop(struct domain *domain)
 	__atomic_store_n(&domain->stopping, true, __ATOMIC_RELEASE);
 	stage2_revoke(domain);
 	for (u32 i = 0; i < HYP_CPUS; i++)
-		if (domain->config->cpus & BIT(i) && &cpus[i] != this_cpu() && cpus[i].state != CPU_OFF) {
+		if (domain->config->cpus & BIT(i) && &cpus[i] != this_cpu() &&
+			cpus[i].state != CPU_OFF) {
 			gic_open_remote(&cpus[i], GIC_STOP_SGI);
 			gic_sgi(&cpus[i], GIC_STOP_SGI);
 		}
@@ -63,8 +65,10 @@ int domain_stop(struct domain *domain)
 		cpu_relax();
 	}
 	for (u32 i = 0; i < HYP_CPUS; i++)
-		if (domain->config->cpus & BIT(i) && &cpus[i] != this_cpu() && cpus[i].state != CPU_OFF)
-			log_line("%s: CPU %u sleeps with its CPU interface closed: its memory is gone, but it did not come back",
+		if (domain->config->cpus & BIT(i) && &cpus[i] != this_cpu() &&
+			cpus[i].state != CPU_OFF)
+			log_line(
+				"%s: CPU %u sleeps with its CPU interface closed: its memory is gone, but it did not come back",
 				domain->config->name, i);
 	gic_domain_stop(domain);
 	return err;

@@ -16,14 +16,14 @@
 #include "uart.h"
 #include "virtio.h"
 
-#define SPSR_AARCH32   (1 << 4)
-#define SPSR_NZCV      (0xfull << 28)
-#define SPSR_DIT       (1ull << 24)
-#define SPSR_PAN       (1ull << 22)
-#define SPSR_SSBS      (1ull << 12)
-#define SCTLR_SPAN     (1ull << 23)
-#define SCTLR_DSSBS    (1ull << 44)
-#define VIRTIO_NOTIFY  0x50 /* VIRTIO_MMIO_QUEUE_NOTIFY */
+#define SPSR_AARCH32  (1 << 4)
+#define SPSR_NZCV     (0xfull << 28)
+#define SPSR_DIT      (1ull << 24)
+#define SPSR_PAN      (1ull << 22)
+#define SPSR_SSBS     (1ull << 12)
+#define SCTLR_SPAN    (1ull << 23)
+#define SCTLR_DSSBS   (1ull << 44)
+#define VIRTIO_NOTIFY 0x50 /* VIRTIO_MMIO_QUEUE_NOTIFY */
 
 /* Takes the exception `esr` to the domain's EL1, as the hardware would have (Arm ARM, AArch64.TakeException). */
 static void inject(u32 esr, u64 far)
@@ -65,7 +65,7 @@ static void inject_abort(u64 esr)
 	if (esr & ISS_S1PTW)
 		iss = (FSC_EXTERNAL + 4) | (esr & 3);
 	if (!from_el0())
-		class++; /* the class of the same exception level */
+		class ++; /* the class of the same exception level */
 	inject(class << 26 | ESR_IL | iss, read_sysreg(far_el2));
 }
 
@@ -88,8 +88,9 @@ static void bad_access(struct cpu *cpu, u64 esr, u64 ipa)
 						      : "load";
 
 	cpu_count(cpu, LICHEN_STATS_ABORT);
-	domain_complain(cpu->domain, "CPU %u: %s at %lx (virtual %lx, pc %lx): external abort", cpu->index, what,
-		(unsigned long)ipa, (unsigned long)read_sysreg(far_el2), (unsigned long)read_sysreg(elr_el2));
+	domain_complain(cpu->domain, "CPU %u: %s at %lx (virtual %lx, pc %lx): external abort",
+		cpu->index, what, (unsigned long)ipa, (unsigned long)read_sysreg(far_el2),
+		(unsigned long)read_sysreg(elr_el2));
 	inject_abort(esr);
 }
 
@@ -154,9 +155,11 @@ static void instruction_abort(struct cpu *cpu, u64 esr)
 /* DC ISW, CSW, CISW: a domain that cleans by set and way means its own caches, which nobody can give it. They do nothing. */
 static bool is_set_way(u64 esr)
 {
-	u32 op0 = esr >> 20 & 3, op1 = esr >> 14 & 7, crn = esr >> 10 & 15, crm = esr >> 1 & 15, op2 = esr >> 17 & 7;
+	u32 op0 = esr >> 20 & 3, op1 = esr >> 14 & 7, crn = esr >> 10 & 15, crm = esr >> 1 & 15,
+	    op2 = esr >> 17 & 7;
 
-	return op0 == 1 && op1 == 0 && crn == 7 && op2 == 2 && (crm == 6 || crm == 10 || crm == 14) && !(esr & 1);
+	return op0 == 1 && op1 == 0 && crn == 7 && op2 == 2 &&
+	       (crm == 6 || crm == 10 || crm == 14) && !(esr & 1);
 }
 
 /* ACTLR_EL1 is the CPU's, not a domain's: reads as zero, ignores writes. */
@@ -174,7 +177,8 @@ static void system_register(struct cpu *cpu, u64 esr, struct regs *regs)
 		if (esr & 1 && rt != 31)
 			regs->x[rt] = 0;
 	} else if (is_set_way(esr)) {
-		domain_complain(cpu->domain, "CPU %u: cache maintenance by set and way does nothing", cpu->index);
+		domain_complain(cpu->domain,
+			"CPU %u: cache maintenance by set and way does nothing", cpu->index);
 	} else if (!gic_sysreg(cpu, esr, regs)) {
 		inject_undefined(esr);
 		return;
@@ -251,6 +255,7 @@ bool trap_fast(u64 esr, struct regs *regs)
 
 void trap_bad(u64 kind, u64 esr, u64 elr, u64 far)
 {
-	panic("exception %lu: ESR %lx, PC %lx (image + %lx), FAR %lx", (unsigned long)kind, (unsigned long)esr,
-		(unsigned long)elr, (unsigned long)(elr - hyp_memory().base), (unsigned long)far);
+	panic("exception %lu: ESR %lx, PC %lx (image + %lx), FAR %lx", (unsigned long)kind,
+		(unsigned long)esr, (unsigned long)elr, (unsigned long)(elr - hyp_memory().base),
+		(unsigned long)far);
 }

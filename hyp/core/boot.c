@@ -37,7 +37,8 @@ struct image_header {
 static struct machine machine;
 static struct config config;
 static struct layout layout;
-static struct range_list busy; /* RAM that still holds something to read, and what was loaded already */
+static struct range_list
+	busy; /* RAM that still holds something to read, and what was loaded already */
 static struct range info_window, stats_window;
 static const struct range_list no_pool;
 
@@ -92,7 +93,8 @@ static const void *payload_find(const char *name, u32 line, size_t *size)
 	case -ENOENT:
 		stop_line(line, "the payload has no such member", name);
 	}
-	stop_line(line, "the payload is not a cpio archive in the newc format, or is cut off", NULL);
+	stop_line(
+		line, "the payload is not a cpio archive in the newc format, or is cut off", NULL);
 	return NULL;
 }
 
@@ -117,7 +119,8 @@ static void init_cpus(void)
 	struct lichen_info *info = boot_alloc(sizeof(*info) + machine.cpus * sizeof(info->cpu[0]));
 	struct cpu *self = NULL;
 
-	info_window = (struct range){(u64)info, ALIGN_UP(sizeof(*info) + machine.cpus * sizeof(info->cpu[0]), PAGE_SIZE)};
+	info_window = (struct range){(u64)info,
+		ALIGN_UP(sizeof(*info) + machine.cpus * sizeof(info->cpu[0]), PAGE_SIZE)};
 	stats_window.size = ALIGN_UP(machine.cpus * row, PAGE_SIZE);
 	stats_window.base = (u64)boot_alloc(stats_window.size);
 	info->magic = LICHEN_INFO_MAGIC;
@@ -178,8 +181,10 @@ static void map_domain(struct domain *domain)
 	if (domain == driver_domain) {
 		stage2_map_devices(domain, &machine);
 		for (u32 d = 0; d < domain_count; d++)
-			for (u32 i = 0; domains[d].config->share_memory && i < domains[d].ram->count; i++)
-				stage2_map(domain, domains[d].ram->range[i].base, domains[d].ram->range[i].size, S2_SHARED);
+			for (u32 i = 0;
+				domains[d].config->share_memory && i < domains[d].ram->count; i++)
+				stage2_map(domain, domains[d].ram->range[i].base,
+					domains[d].ram->range[i].size, S2_SHARED);
 	} else {
 		window_domain = domain;
 		gic_windows(domain, map_window);
@@ -198,7 +203,8 @@ static u64 place(struct domain *domain, u64 size, u64 align, const char *what)
 	u64 at = layout_place(domain->ram, &busy, size, align);
 
 	if (!at || range_list_add(&busy, at, size))
-		stop_line(domain->config->memory_line, "the domain's memory has no room for this", what);
+		stop_line(domain->config->memory_line, "the domain's memory has no room for this",
+			what);
 	return at;
 }
 
@@ -211,7 +217,8 @@ static void load_kernel(struct domain *domain)
 
 	if (size < sizeof(*header) || header->magic != IMAGE_MAGIC || !header->image_size ||
 		header->text_offset >= BLOCK_SIZE || header->image_size > GIB)
-		stop_line(domain->config->kernel_line, "this is not an arm64 Image", domain->config->kernel);
+		stop_line(domain->config->kernel_line, "this is not an arm64 Image",
+			domain->config->kernel);
 	whole = header->text_offset + MAX(header->image_size, size);
 	at = place(domain, whole, BLOCK_SIZE, domain->config->kernel);
 	domain->entry = at + header->text_offset;
@@ -229,7 +236,8 @@ static void load_initrd(struct domain *domain)
 	data = payload_find(domain->config->initrd, domain->config->initrd_line, &size);
 	if (!size)
 		return;
-	domain->initrd.base = place(domain, ALIGN_UP(size, PAGE_SIZE), PAGE_SIZE, domain->config->initrd);
+	domain->initrd.base =
+		place(domain, ALIGN_UP(size, PAGE_SIZE), PAGE_SIZE, domain->config->initrd);
 	domain->initrd.size = size;
 	memcpy((void *)domain->initrd.base, data, size);
 	cache_clean(domain->initrd.base, size);
@@ -247,7 +255,8 @@ static void describe(const struct domain *domain, struct dt_domain *dt)
 		.stats = stats_window,
 		.pool = pool_of(domain),
 	};
-	seed_expand(machine.rng_seed, machine.rng_seed_size, domain->index + 1, dt->seed, sizeof(dt->seed));
+	seed_expand(machine.rng_seed, machine.rng_seed_size, domain->index + 1, dt->seed,
+		sizeof(dt->seed));
 }
 
 /* A power of two and at most 2 MiB, so that the tree crosses no 2 MiB boundary. */
@@ -275,7 +284,8 @@ static void load_driver_tree(void *firmware)
 	virtio_describe_backend(&backend);
 	for (u32 d = 0; d < domain_count; d++)
 		for (u32 i = 0; domains[d].config->share_memory && i < domains[d].ram->count; i++)
-			if (range_list_add(&backend.shared, domains[d].ram->range[i].base, domains[d].ram->range[i].size))
+			if (range_list_add(&backend.shared, domains[d].ram->range[i].base,
+				    domains[d].ram->range[i].size))
 				panic("too many pieces of shared memory");
 	err = fdt_open_into(firmware, fdt, size);
 	if (!err)
@@ -310,7 +320,8 @@ static void load_domains(void *firmware)
 		if (&domains[i] == driver_domain)
 			load_driver_tree(firmware);
 		else
-			domains[i].dtb = place(&domains[i], DT_FRONTEND, DT_FRONTEND, "its device tree");
+			domains[i].dtb =
+				place(&domains[i], DT_FRONTEND, DT_FRONTEND, "its device tree");
 	}
 	asm volatile("ic ialluis; dsb ish; isb" : : : "memory");
 }
@@ -347,25 +358,28 @@ static void report(void)
 		for (u32 cpu = 0; cpu < machine.cpus; cpu++)
 			n += d->config->cpus >> cpu & 1;
 		log_line("%s: %u CPU%s, %lu MiB%s", d->config->name, n, plural[n == 1],
-			(unsigned long)(range_list_size(d->ram) / MIB), d == driver_domain ? ", all devices" : "");
+			(unsigned long)(range_list_size(d->ram) / MIB),
+			d == driver_domain ? ", all devices" : "");
 	}
 	log_line("I/O pool: %lu MiB", (unsigned long)(range_list_size(&layout.pool) / MIB));
-	log_line("%s: the driver domain's devices can reach all memory", machine.smmu ? "SMMU not used" : "no SMMU");
+	log_line("%s: the driver domain's devices can reach all memory",
+		machine.smmu ? "SMMU not used" : "no SMMU");
 }
 
 void hyp_main(u64 dtb)
 {
 	void *firmware = (void *)dtb;
 	const char *what;
-	int err = machine_read(firmware, ALIGN_DOWN(dtb, BLOCK_SIZE) + 2 * BLOCK_SIZE - dtb, &machine, &what);
+	int err = machine_read(
+		firmware, ALIGN_DOWN(dtb, BLOCK_SIZE) + 2 * BLOCK_SIZE - dtb, &machine, &what);
 
 	if (err == -EINVAL)
 		panic("no device tree"); /* and no console: for a debugger */
 	mmu_init();
 	map_machine();
 	log_init(machine.uart.size ? machine.uart.base : 0);
-	log_line("Lichen hypervisor: %u CPUs, GICv%u, image at %lx", machine.cpus, machine.gic_version,
-		(unsigned long)hyp_memory().base);
+	log_line("Lichen hypervisor: %u CPUs, GICv%u, image at %lx", machine.cpus,
+		machine.gic_version, (unsigned long)hyp_memory().base);
 	if (err)
 		panic("the device tree says nothing of %s", what);
 	psci_init();
@@ -374,7 +388,8 @@ void hyp_main(u64 dtb)
 	init_cpus();
 	gic_init(&machine);
 	if (!gic_spare_init(&machine, config.spare_first, config.spare_last, virtio_spis_needed()))
-		stop_line(config.spare_line, "there are too few spare SPIs for the slots and channels", NULL);
+		stop_line(config.spare_line,
+			"there are too few spare SPIs for the slots and channels", NULL);
 	uart_init(&machine.uart);
 	virtio_init(&layout.pool);
 	for (u32 i = 0; i < domain_count; i++)
@@ -385,7 +400,8 @@ void hyp_main(u64 dtb)
 	log_line("%s starts, %lu us after reset", driver_domain->config->name, microseconds());
 
 	for (u32 i = 0; i < domain_count; i++)
-		if (&domains[i] != this_domain() && (&domains[i] == driver_domain || domains[i].config->at_once))
+		if (&domains[i] != this_domain() &&
+			(&domains[i] == driver_domain || domains[i].config->at_once))
 			domain_start(&domains[i]);
 	if (this_domain() && (this_domain() == driver_domain || this_domain()->config->at_once))
 		domain_start(this_domain());

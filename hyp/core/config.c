@@ -154,7 +154,8 @@ static int parse_spare_spis(struct parser *p)
 	struct word word = next_word(p), rest = word;
 	u64 first, last;
 
-	if (!take_number(&rest, &first) || !take_char(&rest, '-') || !take_number(&rest, &last) || rest.size)
+	if (!take_number(&rest, &first) || !take_char(&rest, '-') || !take_number(&rest, &last) ||
+		rest.size)
 		return fail(p, "a range of INTIDs (192-223) is expected", word);
 	if (first < INTID_SPI_FIRST || last > INTID_SPI_LAST || first > last)
 		return fail(p, "SPIs have the INTIDs 32 to 1019", word);
@@ -335,28 +336,34 @@ static int config_check(struct config *config, struct config_error *error)
 		if (!d->cpus)
 			return config_error_set(error, d->line, "this domain has no CPUs", d->name);
 		if (!d->kernel[0])
-			return config_error_set(error, d->line, "this domain has no kernel", d->name);
+			return config_error_set(
+				error, d->line, "this domain has no kernel", d->name);
 		if (!d->memory_line)
-			return config_error_set(error, d->line, "this domain has no memory", d->name);
+			return config_error_set(
+				error, d->line, "this domain has no memory", d->name);
 		if (!d->memory) {
 			if (rest)
-				return config_error_set(error, d->memory_line, "two domains want the rest", d->name);
+				return config_error_set(error, d->memory_line,
+					"two domains want the rest", d->name);
 			rest = d;
 		}
 		if (d->driver) {
 			if (driver)
-				return config_error_set(error, d->line, "there are two driver domains", d->name);
+				return config_error_set(
+					error, d->line, "there are two driver domains", d->name);
 			driver = d;
 			d->slots = 0;
 			continue;
 		}
 		slots += d->slots;
 		if (slots > SLOTS_MAX)
-			return config_error_set(error, d->line, "the domains have more than 32 slots", d->name);
+			return config_error_set(
+				error, d->line, "the domains have more than 32 slots", d->name);
 		if (!d->share_memory) {
 			if (pool_user)
-				return config_error_set(
-					error, d->line, "only one domain can use the pool, without share-memory", d->name);
+				return config_error_set(error, d->line,
+					"only one domain can use the pool, without share-memory",
+					d->name);
 			pool_user = d;
 		}
 	}
@@ -365,7 +372,8 @@ static int config_check(struct config *config, struct config_error *error)
 	return 0;
 }
 
-int config_parse(const char *text, size_t size, u32 cpus, struct config *config, struct config_error *error)
+int config_parse(
+	const char *text, size_t size, u32 cpus, struct config *config, struct config_error *error)
 {
 	struct parser p = {.cpus = MIN(cpus, HYP_CPUS), .config = config, .error = error};
 	const char *at = text, *end = text + size;

@@ -21,7 +21,8 @@ u32 domain_count;
 struct domain *driver_domain;
 
 static bool backend_ready;
-static bool end_requested; /* the frontends asked for the machine's end: the driver domain may bring it */
+static bool
+	end_requested; /* the frontends asked for the machine's end: the driver domain may bring it */
 
 static struct cpu *boot_cpu(const struct domain *domain)
 {
@@ -58,14 +59,16 @@ void domain_start(struct domain *domain)
 	if (err) {
 		cpu->state = CPU_OFF;
 		domain->state = DOMAIN_DOWN;
-		log_line("%s: the firmware did not start CPU %u (%ld)", domain->config->name, cpu->index, err);
+		log_line("%s: the firmware did not start CPU %u (%ld)", domain->config->name,
+			cpu->index, err);
 	}
 }
 
 void domain_backend_ready(void)
 {
 	if (!backend_ready)
-		log_line("%s: serves, %lu us after reset", driver_domain->config->name, microseconds());
+		log_line("%s: serves, %lu us after reset", driver_domain->config->name,
+			microseconds());
 	backend_ready = true;
 	for (u32 i = 0; i < domain_count; i++)
 		domain_start(&domains[i]);
@@ -90,7 +93,8 @@ static void driver_power(bool reset)
 {
 	if (end_requested || !frontend_runs())
 		machine_end(reset);
-	log_line("%s: the driver domain turned itself off: its devices are gone", driver_domain->config->name);
+	log_line("%s: the driver domain turned itself off: its devices are gone",
+		driver_domain->config->name);
 	domain_stop(driver_domain);
 	virtio_backend_gone();
 }
@@ -133,7 +137,8 @@ void domain_complain(struct domain *domain, const char *format, ...)
 	text_vformat(text, sizeof(text), format, args);
 	va_end(args);
 	if (n >= COMPLAINTS_ALL)
-		log_line("%s: %s (complaint %u; most are not shown)", domain->config->name, text, n);
+		log_line(
+			"%s: %s (complaint %u; most are not shown)", domain->config->name, text, n);
 	else
 		log_line("%s: %s", domain->config->name, text);
 }

@@ -18,11 +18,13 @@ static int dt_errno(int err)
 
 u32 dt_trim(void *fdt)
 {
-	u32 reserved_end = fdt_off_mem_rsvmap(fdt) + (fdt_num_mem_rsv(fdt) + 1) * sizeof(struct fdt_reserve_entry);
+	u32 reserved_end = fdt_off_mem_rsvmap(fdt) +
+			   (fdt_num_mem_rsv(fdt) + 1) * sizeof(struct fdt_reserve_entry);
 	u32 struct_end = fdt_off_dt_struct(fdt) + fdt_size_dt_struct(fdt);
 	u32 strings_end = fdt_off_dt_strings(fdt) + fdt_size_dt_strings(fdt);
 
-	fdt_set_totalsize(fdt, MIN(fdt_totalsize(fdt), MAX(reserved_end, MAX(struct_end, strings_end))));
+	fdt_set_totalsize(
+		fdt, MIN(fdt_totalsize(fdt), MAX(reserved_end, MAX(struct_end, strings_end))));
 	return fdt_totalsize(fdt);
 }
 
@@ -48,7 +50,8 @@ static int reg_begin(const void *fdt, struct reg_cells *reg)
 	reg->count = 0;
 	reg->address_cells = fdt_address_cells(fdt, 0);
 	reg->size_cells = fdt_size_cells(fdt, 0);
-	return reg->address_cells >= 1 && reg->address_cells <= 2 && reg->size_cells >= 1 && reg->size_cells <= 2
+	return reg->address_cells >= 1 && reg->address_cells <= 2 && reg->size_cells >= 1 &&
+			       reg->size_cells <= 2
 		       ? 0
 		       : -EINVAL;
 }
@@ -62,7 +65,8 @@ static int find_memory_node(const void *fdt)
 {
 	int node;
 
-	fdt_for_each_subnode(node, fdt, 0) {
+	fdt_for_each_subnode(node, fdt, 0)
+	{
 		const char *type = fdt_getprop(fdt, node, "device_type", NULL);
 
 		if (type && !strcmp(type, "memory"))
@@ -97,11 +101,13 @@ static int edit_cpus(void *fdt, const struct dt_domain *domain)
 	int cpus = fdt_path_offset(fdt, "/cpus"), node, err = 0;
 	u32 index = 0;
 
-	fdt_for_each_subnode(node, fdt, cpus) {
+	fdt_for_each_subnode(node, fdt, cpus)
+	{
 		const char *type = fdt_getprop(fdt, node, "device_type", NULL);
 		int size;
 
-		if (!type || strcmp(type, "cpu") || !fdt_getprop(fdt, node, "reg", &size) || (size != 4 && size != 8))
+		if (!type || strcmp(type, "cpu") || !fdt_getprop(fdt, node, "reg", &size) ||
+			(size != 4 && size != 8))
 			continue;
 		if (index >= HYP_CPUS || !(domain->cpus & BIT(index)))
 			err = err ? err : fdt_setprop_string(fdt, node, "status", "fail");
@@ -166,7 +172,8 @@ static int edit_chosen(void *fdt, const struct dt_domain *domain)
 /*
  * Reserved, but with struct pages: inside /memory and without no-map. One node a range, since Linux records one. The phandles go to `list`.
  */
-static int add_reserved(void *fdt, const struct range_list *ranges, const char *kind, fdt32_t *list, u32 *count)
+static int add_reserved(
+	void *fdt, const struct range_list *ranges, const char *kind, fdt32_t *list, u32 *count)
 {
 	struct reg_cells reg;
 	int err = reg_begin(fdt, &reg);
@@ -178,12 +185,14 @@ static int add_reserved(void *fdt, const struct range_list *ranges, const char *
 
 		if (parent >= 0 && !fdt_getprop(fdt, parent, "ranges", NULL)) {
 			err = fdt_setprop_u32(fdt, parent, "#address-cells", reg.address_cells);
-			err = err ? err : fdt_setprop_u32(fdt, parent, "#size-cells", reg.size_cells);
+			err = err ? err
+				  : fdt_setprop_u32(fdt, parent, "#size-cells", reg.size_cells);
 			err = err ? err : fdt_setprop_empty(fdt, parent, "ranges");
 		}
 		if (parent < 0 || err)
 			return dt_errno(parent < 0 ? parent : err);
-		text_format(name, sizeof(name), "lichen-%s@%lx", kind, (unsigned long)ranges->range[i].base);
+		text_format(name, sizeof(name), "lichen-%s@%lx", kind,
+			(unsigned long)ranges->range[i].base);
 		text_format(compatible, sizeof(compatible), "lichen,%s", kind);
 		node = fdt_add_subnode(fdt, parent, name);
 		if (node < 0)
@@ -232,7 +241,8 @@ static int add_hypervisor(void *fdt, const struct dt_domain *domain)
 	err = reg_add(&reg, &domain->info);
 	err = err ? err : reg_add(&reg, &domain->stats);
 	err = err ? err : reg_set(fdt, node, &reg);
-	return err ? err : dt_errno(fdt_setprop_string(fdt, node, "compatible", "lichen,hypervisor"));
+	return err ? err
+		   : dt_errno(fdt_setprop_string(fdt, node, "compatible", "lichen,hypervisor"));
 }
 
 static int add_backend(void *fdt, const struct machine *machine, const struct dt_backend *backend,
@@ -265,7 +275,8 @@ static int add_backend(void *fdt, const struct machine *machine, const struct dt
 	err = err ? err : dt_errno(fdt_setprop_u32(fdt, node, "interrupt-parent", phandle));
 	err = err ? err : dt_errno(fdt_setprop(fdt, node, "interrupts", irq, n * sizeof(*irq)));
 	if (!err && region_count)
-		err = dt_errno(fdt_setprop(fdt, node, "memory-region", regions, region_count * sizeof(*regions)));
+		err = dt_errno(fdt_setprop(
+			fdt, node, "memory-region", regions, region_count * sizeof(*regions)));
 	return err;
 }
 

@@ -117,7 +117,8 @@ static void write_gic(struct writer *w)
 		reg(w, regs, 1 + machine->gicrs);
 		cell(w, "#redistributor-regions", machine->gicrs);
 		if (machine->gicr_stride)
-			keep(w, fdt_property_u64(w->fdt, "redistributor-stride", machine->gicr_stride));
+			keep(w, fdt_property_u64(
+					w->fdt, "redistributor-stride", machine->gicr_stride));
 	} else {
 		regs[1] = machine->gicc;
 		reg(w, regs, 2);
@@ -156,7 +157,8 @@ static void write_memory(struct writer *w, const struct dt_domain *domain)
 	end(w);
 }
 
-static void write_devices(struct writer *w, const struct dt_domain *domain, const struct dt_frontend *frontend)
+static void write_devices(
+	struct writer *w, const struct dt_domain *domain, const struct dt_frontend *frontend)
 {
 	struct range windows[2] = {domain->info, domain->stats};
 
@@ -193,8 +195,8 @@ static void write_chosen(struct writer *w, const struct dt_domain *domain)
 	end(w);
 }
 
-int dt_frontend_make(void *buffer, size_t size, const struct machine *machine, const struct dt_domain *domain,
-	const struct dt_frontend *frontend)
+int dt_frontend_make(void *buffer, size_t size, const struct machine *machine,
+	const struct dt_domain *domain, const struct dt_frontend *frontend)
 {
 	struct writer w = {.fdt = buffer, .machine = machine};
 

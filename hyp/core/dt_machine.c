@@ -94,7 +94,8 @@ static u64 read_cells(const fdt32_t *cells, int n)
 /* A property of one cell. */
 static u32 get_u32(const struct node *node, enum property property, u32 otherwise)
 {
-	return node->value[property] && node->size[property] == 4 ? fdt32_ld(node->value[property]) : otherwise;
+	return node->value[property] && node->size[property] == 4 ? fdt32_ld(node->value[property])
+								  : otherwise;
 }
 
 /* A property of one or two cells, or 0. */
@@ -102,19 +103,23 @@ static u64 get_number(const struct node *node, enum property property)
 {
 	int size = node->size[property];
 
-	return node->value[property] && (size == 4 || size == 8) ? read_cells(node->value[property], size / 4) : 0;
+	return node->value[property] && (size == 4 || size == 8)
+		       ? read_cells(node->value[property], size / 4)
+		       : 0;
 }
 
 static bool is(const struct node *node, enum property property, const char *text)
 {
 	size_t size = strlen(text) + 1;
 
-	return node->value[property] && node->size[property] == (int)size && !memcmp(node->value[property], text, size);
+	return node->value[property] && node->size[property] == (int)size &&
+	       !memcmp(node->value[property], text, size);
 }
 
 static bool compatible(const struct node *node, const char *text)
 {
-	return node->value[COMPATIBLE] && fdt_stringlist_contains(node->value[COMPATIBLE], node->size[COMPATIBLE], text);
+	return node->value[COMPATIBLE] &&
+	       fdt_stringlist_contains(node->value[COMPATIBLE], node->size[COMPATIBLE], text);
 }
 
 static bool okay(const struct node *node)
@@ -133,7 +138,8 @@ static int translate(const struct node *bus, u64 *addr)
 	for (; bus->parent; bus = bus->parent) {
 		const fdt32_t *ranges = bus->value[RANGES];
 		u32 child = get_u32(bus, ADDRESS_CELLS, 2), size = get_u32(bus, SIZE_CELLS, 1);
-		u32 parent = get_u32(bus->parent, ADDRESS_CELLS, 2), step = child + parent + size, i;
+		u32 parent = get_u32(bus->parent, ADDRESS_CELLS, 2), step = child + parent + size,
+		    i;
 
 		if (!ranges)
 			return -EINVAL;
@@ -144,7 +150,8 @@ static int translate(const struct node *bus, u64 *addr)
 		for (i = 0; i + step <= (u32)bus->size[RANGES] / 4; i += step) {
 			u64 from = read_cells(ranges + i, child);
 
-			if (*addr >= from && *addr - from < read_cells(ranges + i + child + parent, size)) {
+			if (*addr >= from &&
+				*addr - from < read_cells(ranges + i + child + parent, size)) {
 				*addr = *addr - from + read_cells(ranges + i + child, parent);
 				break;
 			}
@@ -203,7 +210,8 @@ static void read_reservations(struct reader *r)
 	struct range range;
 
 	for (int i = 0; i < fdt_num_mem_rsv(r->fdt); i++) {
-		if (fdt_get_mem_rsv(r->fdt, i, &range.base, &range.size) || range.base + range.size < range.base)
+		if (fdt_get_mem_rsv(r->fdt, i, &range.base, &range.size) ||
+			range.base + range.size < range.base)
 			r->err = -EINVAL;
 		else
 			reserve(r, &range);
@@ -225,7 +233,8 @@ static void read_memory(struct reader *r, const struct node *node)
 
 static void read_cpu(struct machine *m, const struct node *node)
 {
-	if ((node->size[REG] == 4 || node->size[REG] == 8) && node->value[REG] && m->cpus < HYP_CPUS)
+	if ((node->size[REG] == 4 || node->size[REG] == 8) && node->value[REG] &&
+		m->cpus < HYP_CPUS)
 		m->mpidr[m->cpus++] = get_number(node, REG) & 0xff00ffffffull;
 }
 
@@ -244,7 +253,8 @@ static void read_gic(struct reader *r, const struct node *node, u32 version)
 		return;
 	}
 	m->gicr_stride = get_number(node, REDISTRIBUTOR_STRIDE);
-	while (m->gicrs < regions && m->gicrs < MACHINE_GICRS && !get_reg(node, 1 + m->gicrs, &m->gicr[m->gicrs]))
+	while (m->gicrs < regions && m->gicrs < MACHINE_GICRS &&
+		!get_reg(node, 1 + m->gicrs, &m->gicr[m->gicrs]))
 		m->gicrs++;
 	m->gic_version = m->gicrs ? 3 : 0;
 }
@@ -336,13 +346,16 @@ static void visit_second(struct reader *r, const struct node *node)
 	const fdt32_t *irq = node->value[INTERRUPTS];
 
 	if (compatible(node, "arm,pl011") && (!m->uart.size || node->offset == r->uart) &&
-		!get_reg(node, 0, &m->uart) && fdt_get_path(r->fdt, node->offset, m->uart_path, sizeof(m->uart_path)))
+		!get_reg(node, 0, &m->uart) &&
+		fdt_get_path(r->fdt, node->offset, m->uart_path, sizeof(m->uart_path)))
 		m->uart.size = 0;
 	if (irq && node->interrupt_parent == m->gic_phandle)
-		for (u32 i = 0; i + r->gic_cells <= (u32)node->size[INTERRUPTS] / 4; i += r->gic_cells)
+		for (u32 i = 0; i + r->gic_cells <= (u32)node->size[INTERRUPTS] / 4;
+			i += r->gic_cells)
 			mark_spi(m, irq + i);
 	irq = node->value[INTERRUPTS_EXTENDED];
-	for (u32 i = 0; irq && i + 1 + r->gic_cells <= (u32)node->size[INTERRUPTS_EXTENDED] / 4; i++)
+	for (u32 i = 0; irq && i + 1 + r->gic_cells <= (u32)node->size[INTERRUPTS_EXTENDED] / 4;
+		i++)
 		if (fdt32_ld(irq + i) == m->gic_phandle)
 			mark_spi(m, irq + i + 1);
 	mark_map(r, node);
@@ -353,7 +366,8 @@ static void read_node(struct reader *r, struct node *node)
 	int at;
 
 	memset(node->value, 0, sizeof(node->value));
-	fdt_for_each_property_offset(at, r->fdt, node->offset) {
+	fdt_for_each_property_offset(at, r->fdt, node->offset)
+	{
 		const char *name;
 		int size;
 		const void *value = fdt_getprop_by_offset(r->fdt, at, &name, &size);
@@ -365,14 +379,16 @@ static void read_node(struct reader *r, struct node *node)
 				break;
 			}
 	}
-	node->interrupt_parent = get_u32(node, INTERRUPT_PARENT, node->parent ? node->parent->interrupt_parent : 0);
+	node->interrupt_parent =
+		get_u32(node, INTERRUPT_PARENT, node->parent ? node->parent->interrupt_parent : 0);
 }
 
 static void walk(struct reader *r, visit_fn *visit)
 {
 	int depth = -1;
 
-	for (int at = fdt_next_node(r->fdt, -1, &depth); at >= 0 && depth >= 0; at = fdt_next_node(r->fdt, at, &depth)) {
+	for (int at = fdt_next_node(r->fdt, -1, &depth); at >= 0 && depth >= 0;
+		at = fdt_next_node(r->fdt, at, &depth)) {
 		struct node *node = &r->stack[depth];
 
 		if (depth >= DEPTH_MAX)
@@ -393,7 +409,9 @@ static int find_console(const struct reader *r)
 	size_t n = r->stdout_path ? strnlen(r->stdout_path, r->stdout_size) : 0;
 	const char *colon = n ? memchr(r->stdout_path, ':', n) : NULL;
 
-	return n ? fdt_path_offset_namelen(r->fdt, r->stdout_path, colon ? colon - r->stdout_path : (int)n) : -1;
+	return n ? fdt_path_offset_namelen(
+			   r->fdt, r->stdout_path, colon ? colon - r->stdout_path : (int)n)
+		 : -1;
 }
 
 int machine_read(const void *fdt, size_t limit, struct machine *machine, const char **what)
@@ -406,8 +424,9 @@ int machine_read(const void *fdt, size_t limit, struct machine *machine, const c
 	r->fdt = fdt;
 	r->machine = machine;
 	*what = "device tree";
-	if (limit < sizeof(struct fdt_header) || fdt_check_header(fdt) || fdt_off_mem_rsvmap(fdt) & 7 ||
-		fdt_off_dt_struct(fdt) & 3 || fdt_check_full(fdt, limit))
+	if (limit < sizeof(struct fdt_header) || fdt_check_header(fdt) ||
+		fdt_off_mem_rsvmap(fdt) & 7 || fdt_off_dt_struct(fdt) & 3 ||
+		fdt_check_full(fdt, limit))
 		return -EINVAL;
 	read_reservations(r);
 	walk(r, visit_first);

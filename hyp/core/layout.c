@@ -150,13 +150,15 @@ int layout_plan(const struct machine *machine, const struct config *config, cons
 	pool = config->pool_percent ? total / 100 * config->pool_percent : config->pool;
 	pool = pool_used ? ALIGN_UP(pool, BLOCK_SIZE) : 0;
 	if (pool && take_high(&ram, &layout->pool, pool))
-		return config_error_set(error, config->pool_line, "there is not enough RAM for the pool", NULL);
+		return config_error_set(
+			error, config->pool_line, "there is not enough RAM for the pool", NULL);
 
 	/* The driver domain first, then the others in order, the rest last. */
 	for (int pass = 0; pass < 3; pass++)
 		for (u32 i = 0; i < config->domains; i++) {
 			const struct domain_config *d = &config->domain[i];
-			u64 size = d->memory ? ALIGN_UP(d->memory, BLOCK_SIZE) : range_list_size(&ram);
+			u64 size =
+				d->memory ? ALIGN_UP(d->memory, BLOCK_SIZE) : range_list_size(&ram);
 
 			if (pass != (!d->memory ? 2 : d->driver ? 0 : 1))
 				continue;

@@ -10,10 +10,10 @@
 #include "log.h"
 #include "text.h"
 
-#define PL011_DR	0x00
-#define PL011_FR	0x18
-#define PL011_FR_TXFF	(1 << 5)
-#define PL011_PATIENCE	100000 /* looks at a full FIFO; some milliseconds */
+#define PL011_DR       0x00
+#define PL011_FR       0x18
+#define PL011_FR_TXFF  (1 << 5)
+#define PL011_PATIENCE 100000 /* looks at a full FIFO; some milliseconds */
 
 static u64 uart;
 static struct spinlock uart_lock;

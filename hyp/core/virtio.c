@@ -17,11 +17,11 @@
 #include "stage2.h"
 #include "virtio.h"
 
-#define VIRTIO_MAGIC   0x74726976
-#define VIRTIO_VENDOR  0x4e48434c
-#define STATUS_LIVE    VIRTIO_CONFIG_S_DRIVER_OK
-#define STATUS_WRITABLE                                                                                        \
-	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK |                    \
+#define VIRTIO_MAGIC  0x74726976
+#define VIRTIO_VENDOR 0x4e48434c
+#define STATUS_LIVE   VIRTIO_CONFIG_S_DRIVER_OK
+#define STATUS_WRITABLE                                                                     \
+	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
 		VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED)
 #define QUEUE_SIZE_MAX 32768
 #define CONFIG_SPACE   0x100
@@ -103,7 +103,8 @@ static void reg_write(struct slot *slot, u32 offset, u32 value)
 
 static struct range alloc_pages(u64 count, void *first)
 {
-	struct range range = {(u64)boot_alloc(MAX(count, 1) * PAGE_SIZE), MAX(count, 1) * PAGE_SIZE};
+	struct range range = {
+		(u64)boot_alloc(MAX(count, 1) * PAGE_SIZE), MAX(count, 1) * PAGE_SIZE};
 
 	*(void **)first = (void *)range.base;
 	return range;
@@ -194,7 +195,8 @@ void virtio_describe_frontend(const struct domain *domain, bool all, struct dt_f
 	frontend->completion_sgi = completes_by_sgi(domain) ? GIC_COMPLETION_SGI : -1;
 	for (u32 i = 0; i < slot_count; i++)
 		if (slots[i].frontend == domain && (all || slots[i].device_id))
-			frontend->device[frontend->devices++] = (struct dt_device){(u64)slots[i].page, slots[i].intid};
+			frontend->device[frontend->devices++] =
+				(struct dt_device){(u64)slots[i].page, slots[i].intid};
 }
 
 /* Bits first, then their summary, then the interrupt. */
@@ -235,10 +237,12 @@ bool virtio_notify(struct cpu *cpu, u64 ipa, u32 value)
 	if (unlikely(slot->frontend != cpu->domain))
 		return false;
 	cpu_count(cpu, LICHEN_STATS_NOTIFY);
-	if (unlikely(value >= LICHEN_QUEUES || !slot->queue[value].ready || !(slot->status & STATUS_LIVE)))
+	if (unlikely(value >= LICHEN_QUEUES || !slot->queue[value].ready ||
+		     !(slot->status & STATUS_LIVE)))
 		return true;
 	channel = &channels[slot->queue[value].channel];
-	ring(channel, &channel->bells->queues[slot->number], BIT(value), &channel->bells->kicked, BIT(slot->number));
+	ring(channel, &channel->bells->queues[slot->number], BIT(value), &channel->bells->kicked,
+		BIT(slot->number));
 	return true;
 }
 
@@ -260,8 +264,8 @@ static u64 sgi_value(const struct cpu *cpu)
 {
 	u64 m = cpu->mpidr;
 
-	return (m >> 32 & 0xff) << 48 | (m >> 4 & 0xf) << 44 | (m >> 16 & 0xff) << 32 | (u64)GIC_COMPLETION_SGI << 24 |
-	       (m >> 8 & 0xff) << 16 | BIT(m & 0xf);
+	return (m >> 32 & 0xff) << 48 | (m >> 4 & 0xf) << 44 | (m >> 16 & 0xff) << 32 |
+	       (u64)GIC_COMPLETION_SGI << 24 | (m >> 8 & 0xff) << 16 | BIT(m & 0xf);
 }
 
 static void view_queue(struct slot *slot, u32 index)
@@ -300,7 +304,8 @@ static void show(struct slot *slot)
 	bool exists = slot->queue_sel < slot->queues;
 	u32 sel = slot->device_features_sel;
 
-	reg_write(slot, VIRTIO_MMIO_DEVICE_FEATURES, sel < 2 ? slot->device_features >> 32 * sel : 0);
+	reg_write(
+		slot, VIRTIO_MMIO_DEVICE_FEATURES, sel < 2 ? slot->device_features >> 32 * sel : 0);
 	reg_write(slot, VIRTIO_MMIO_QUEUE_NUM_MAX, exists ? slot->queue_max : 0);
 	reg_write(slot, VIRTIO_MMIO_QUEUE_READY, exists ? slot->queue[slot->queue_sel].ready : 0);
 	reg_write(slot, VIRTIO_MMIO_INTERRUPT_STATUS, slot->interrupt_status);
@@ -346,7 +351,8 @@ static void reset(struct slot *slot)
 
 static bool features_ok(const struct slot *slot)
 {
-	return !(slot->driver_features & ~slot->device_features) && slot->driver_features & BIT(VIRTIO_F_VERSION_1);
+	return !(slot->driver_features & ~slot->device_features) &&
+	       slot->driver_features & BIT(VIRTIO_F_VERSION_1);
 }
 
 static void write_status(struct slot *slot, u32 value)
@@ -360,8 +366,9 @@ static void write_status(struct slot *slot, u32 value)
 	if (slot->resetting || !added)
 		return;
 	if (added & VIRTIO_CONFIG_S_FEATURES_OK && !features_ok(slot)) {
-		log_line("%s: slot %u: features %lx are not a subset of %lx, or lack VERSION_1", slot->frontend->config->name,
-			slot->number, (unsigned long)slot->driver_features, (unsigned long)slot->device_features);
+		log_line("%s: slot %u: features %lx are not a subset of %lx, or lack VERSION_1",
+			slot->frontend->config->name, slot->number,
+			(unsigned long)slot->driver_features, (unsigned long)slot->device_features);
 		added &= ~(VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
 	}
 	if (added & STATUS_LIVE && !((slot->status | added) & VIRTIO_CONFIG_S_FEATURES_OK))
@@ -375,7 +382,8 @@ static void write_status(struct slot *slot, u32 value)
 
 static bool in_shared(const struct slot *slot, u64 base, u64 size, u64 align)
 {
-	const struct range_list *list = slot->frontend->config->share_memory ? slot->frontend->ram : shared_pool;
+	const struct range_list *list =
+		slot->frontend->config->share_memory ? slot->frontend->ram : shared_pool;
 
 	return !(base & (align - 1)) && range_list_contains(list, base, size);
 }
@@ -387,13 +395,17 @@ static void write_ready(struct slot *slot, u32 value)
 
 	if (value & 1 && !queue->ready) {
 		/* virtio 1.2, 2.7: sizes and alignments of the three parts, with the event fields */
-		bool ok = num && num <= slot->queue_max && !(num & (num - 1)) && in_shared(slot, queue->desc, 16 * num, 16) &&
-			  in_shared(slot, queue->driver, 6 + 2 * num, 2) && in_shared(slot, queue->device, 6 + 8 * num, 4);
+		bool ok = num && num <= slot->queue_max && !(num & (num - 1)) &&
+			  in_shared(slot, queue->desc, 16 * num, 16) &&
+			  in_shared(slot, queue->driver, 6 + 2 * num, 2) &&
+			  in_shared(slot, queue->device, 6 + 8 * num, 4);
 
 		if (!ok) {
-			domain_complain(slot->frontend, "slot %u queue %u: %lu entries at %lx, %lx, %lx are not in shared memory",
-				slot->number, slot->queue_sel, (unsigned long)num, (unsigned long)queue->desc,
-				(unsigned long)queue->driver, (unsigned long)queue->device);
+			domain_complain(slot->frontend,
+				"slot %u queue %u: %lu entries at %lx, %lx, %lx are not in shared memory",
+				slot->number, slot->queue_sel, (unsigned long)num,
+				(unsigned long)queue->desc, (unsigned long)queue->driver,
+				(unsigned long)queue->device);
 			return;
 		}
 		queue->ready = true;
@@ -417,7 +429,8 @@ static void write_queue_cpu(struct slot *slot, u32 value)
 	if (cpu)
 		slot->queue[slot->queue_sel].completion_cpu = cpu;
 	else
-		domain_complain(slot->frontend, "slot %u: no CPU %x in this domain for completions", slot->number, value);
+		domain_complain(slot->frontend, "slot %u: no CPU %x in this domain for completions",
+			slot->number, value);
 }
 
 static void set_low(u64 *field, u32 value)
@@ -524,8 +537,8 @@ bool virtio_access(struct cpu *cpu, struct mmio *mmio)
 	cpu_count(cpu, LICHEN_STATS_VIRTIO);
 	if (!mmio->write || mmio->size != 4 || mmio->offset & 3) {
 		if (mmio->write && mmio->offset < CONFIG_SPACE)
-			domain_complain(domain, "slot %u: a store of %u bytes at %lx is ignored", slot->number, mmio->size,
-				(unsigned long)mmio->offset);
+			domain_complain(domain, "slot %u: a store of %u bytes at %lx is ignored",
+				slot->number, mmio->size, (unsigned long)mmio->offset);
 		mmio->value = 0;
 		return true;
 	}
@@ -541,7 +554,8 @@ long virtio_attach(u64 index, u64 device_id, u64 queues, u64 queue_size, u64 fea
 	struct slot *slot = &slots[index];
 	long err = 0;
 
-	if (index >= slot_count || !device_id || device_id > 0xffffffff || !queues || queues > LICHEN_QUEUES)
+	if (index >= slot_count || !device_id || device_id > 0xffffffff || !queues ||
+		queues > LICHEN_QUEUES)
 		return -EINVAL;
 	if (!queue_size || queue_size > QUEUE_SIZE_MAX || queue_size & (queue_size - 1))
 		return -EINVAL;

@@ -29,29 +29,29 @@
 #define SPSR_EL1H_MASKED 0x3c5 /* EL1h, DAIF set */
 
 /* ESR_ELx */
-#define ESR_EC(esr)   ((esr) >> 26 & 0x3f)
-#define ESR_IL	      (1u << 25)
-#define EC_UNKNOWN    0x00
-#define EC_WFX	      0x01
-#define EC_HVC64      0x16
-#define EC_SMC64      0x17
-#define EC_SYSREG     0x18
-#define EC_IABT_LOW   0x20
-#define EC_IABT_SAME  0x21
-#define EC_DABT_LOW   0x24
-#define EC_DABT_SAME  0x25
-#define ISS_FSC(esr)  ((esr)&0x3f)
-#define ISS_WNR	      (1u << 6)
-#define ISS_S1PTW     (1u << 7)
-#define ISS_CM	      (1u << 8)
-#define ISS_EA	      (1u << 9)
-#define ISS_FNV	      (1u << 10)
-#define ISS_SF	      (1u << 15)
-#define ISS_SRT(esr)  ((esr) >> 16 & 0x1f)
-#define ISS_SSE	      (1u << 21)
-#define ISS_SAS(esr)  ((esr) >> 22 & 3)
-#define ISS_ISV	      (1u << 24)
-#define FSC_EXTERNAL  0x10
+#define ESR_EC(esr)		((esr) >> 26 & 0x3f)
+#define ESR_IL			(1u << 25)
+#define EC_UNKNOWN		0x00
+#define EC_WFX			0x01
+#define EC_HVC64		0x16
+#define EC_SMC64		0x17
+#define EC_SYSREG		0x18
+#define EC_IABT_LOW		0x20
+#define EC_IABT_SAME		0x21
+#define EC_DABT_LOW		0x24
+#define EC_DABT_SAME		0x25
+#define ISS_FSC(esr)		((esr)&0x3f)
+#define ISS_WNR			(1u << 6)
+#define ISS_S1PTW		(1u << 7)
+#define ISS_CM			(1u << 8)
+#define ISS_EA			(1u << 9)
+#define ISS_FNV			(1u << 10)
+#define ISS_SF			(1u << 15)
+#define ISS_SRT(esr)		((esr) >> 16 & 0x1f)
+#define ISS_SSE			(1u << 21)
+#define ISS_SAS(esr)		((esr) >> 22 & 3)
+#define ISS_ISV			(1u << 24)
+#define FSC_EXTERNAL		0x10
 #define FSC_IS_PERMISSION(esr)	(((esr)&0x3c) == 0x0c)
 #define FSC_IS_TRANSLATION(esr) (((esr)&0x3c) == 0x04)
 #define FSC_IS_ACCESS(esr)	(((esr)&0x3c) == 0x08)
@@ -59,11 +59,11 @@
 #ifndef __ASSEMBLER__
 #include "types.h"
 
-#define read_sysreg(reg)                                          \
-	({                                                            \
-		u64 value_;                                               \
+#define read_sysreg(reg)                                                   \
+	({                                                                 \
+		u64 value_;                                                \
 		asm volatile("mrs %0, " #reg : "=r"(value_) : : "memory"); \
-		value_;                                                   \
+		value_;                                                    \
 	})
 #define write_sysreg(value, reg) asm volatile("msr " #reg ", %x0" : : "rZ"((u64)(value)) : "memory")
 

@@ -65,7 +65,8 @@ struct config_error {
  * Parses `size` bytes of text for a machine of `cpus` CPUs. Returns 0, or -EINVAL with *error filled in. The result
  * satisfies: one driver domain, no CPU in two domains, every domain has a CPU, memory and a kernel, at most one takes the rest.
  */
-int config_parse(const char *text, size_t size, u32 cpus, struct config *config, struct config_error *error);
+int config_parse(
+	const char *text, size_t size, u32 cpus, struct config *config, struct config_error *error);
 
 /* Fills in *error ("%s" style: text, then detail after a colon when there is one) and returns -EINVAL. */
 int config_error_set(struct config_error *error, u32 line, const char *text, const char *detail);

@@ -27,11 +27,12 @@ struct cpu {
 	u64 *stats;    /* its row of the statistics pages */
 	u64 mpidr;     /* affinity fields */
 	u32 index;
-	enum cpu_state state; /* atomic; written by the CPU itself, or by the one that holds its domain's lock when OFF */
+	enum cpu_state
+		state; /* atomic; written by the CPU itself, or by the one that holds its domain's lock when OFF */
 	struct domain *domain;
-	u64 entry;	/* where it enters EL1, and x0 */
+	u64 entry; /* where it enters EL1, and x0 */
 	u64 context;
-	u64 gicr;	/* GICv3: its redistributor; 0: not found */
+	u64 gicr; /* GICv3: its redistributor; 0: not found */
 	u64 gicr_size;
 	u32 gic_target; /* GICv2: its bit in GICD_ITARGETSR; 0: not known yet */
 	bool started;	/* it was on at least once */

@@ -60,7 +60,8 @@ void domain_backend_ready(void);
 void domain_power(struct domain *domain, bool reset);
 
 /* One log line about a bad access of the domain, unless it had too many. */
-void domain_complain(struct domain *domain, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void domain_complain(struct domain *domain, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 static inline struct domain *this_domain(void)
 {

@@ -57,7 +57,7 @@ int dt_driver_edit(void *fdt, const struct machine *machine, const struct dt_dom
 	const struct dt_backend *backend);
 
 /* Makes a tree in `buffer`. 0, or -ENOSPC. */
-int dt_frontend_make(void *buffer, size_t size, const struct machine *machine, const struct dt_domain *domain,
-	const struct dt_frontend *frontend);
+int dt_frontend_make(void *buffer, size_t size, const struct machine *machine,
+	const struct dt_domain *domain, const struct dt_frontend *frontend);
 
 #endif

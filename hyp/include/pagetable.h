@@ -34,8 +34,8 @@
 
 struct pagetable {
 	u64 *root;
-	u32 level;  /* of the root: 0 or 1 */
-	u32 tables; /* concatenated root tables */
+	u32 level;	     /* of the root: 0 or 1 */
+	u32 tables;	     /* concatenated root tables */
 	u64 *(*alloc)(void); /* a zeroed page */
 };
 

@@ -11,6 +11,7 @@
 
 /* Always terminates; returns the length that is in the buffer (less than size). */
 size_t text_vformat(char *to, size_t size, const char *format, va_list args);
-size_t text_format(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+size_t text_format(char *to, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

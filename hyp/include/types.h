@@ -21,12 +21,12 @@ typedef uint64_t u64;
 #define PAGE_SIZE  4096ul
 #define BLOCK_SIZE (2 * MIB)
 
-#define ARRAY_SIZE(a)    (sizeof(a) / sizeof((a)[0]))
-#define ALIGN_DOWN(x, a) ((x) & ~((u64)(a) - 1))
-#define ALIGN_UP(x, a)   ALIGN_DOWN((x) + (u64)(a) - 1, a)
-#define BIT(n)           (1ull << (n))
-#define MIN(a, b)        ((a) < (b) ? (a) : (b))
-#define MAX(a, b)        ((a) > (b) ? (a) : (b))
+#define ARRAY_SIZE(a)	 (sizeof(a) / sizeof((a)[0]))
+#define ALIGN_DOWN(x, a) ((x) & ~((u64)(a)-1))
+#define ALIGN_UP(x, a)	 ALIGN_DOWN((x) + (u64)(a)-1, a)
+#define BIT(n)		 (1ull << (n))
+#define MIN(a, b)	 ((a) < (b) ? (a) : (b))
+#define MAX(a, b)	 ((a) > (b) ? (a) : (b))
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

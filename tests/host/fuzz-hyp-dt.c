@@ -18,9 +18,16 @@ static const struct range_list pool = {{{0x60000000, 0x8000000}}, 1};
 
 static void try(void *fdt, size_t size)
 {
-	struct dt_domain domain = {.cmdline = "x", .cpus = 5, .ram = &ram, .initrd = {0x44000000, 99}, .has_seed = true, .pool = &pool};
-	struct dt_backend backend = {.channel = {200}, .channels = 1, .shared = {{{0x70000000, 0x100000}}, 1}};
-	struct dt_frontend frontend = {.devices = 1, .device = {{0x40300000, 201}}, .completion_sgi = 7};
+	struct dt_domain domain = {.cmdline = "x",
+		.cpus = 5,
+		.ram = &ram,
+		.initrd = {0x44000000, 99},
+		.has_seed = true,
+		.pool = &pool};
+	struct dt_backend backend = {
+		.channel = {200}, .channels = 1, .shared = {{{0x70000000, 0x100000}}, 1}};
+	struct dt_frontend frontend = {
+		.devices = 1, .device = {{0x40300000, 201}}, .completion_sgi = 7};
 	static char buffer[DT_FRONTEND];
 	struct machine machine;
 	const char *what;

@@ -24,7 +24,7 @@ static inline void put_cells(void *fdt, const char *name, int n, const uint32_t 
 	fdt_property(fdt, name, out, n * sizeof(*out));
 }
 
-#define PUT_CELLS(fdt, name, ...)                                                                        \
+#define PUT_CELLS(fdt, name, ...) \
 	put_cells(fdt, name, sizeof((uint32_t[]){__VA_ARGS__}) / 4, (uint32_t[]){__VA_ARGS__})
 
 /* In a block of exactly its size; the caller frees it. */

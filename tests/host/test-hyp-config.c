@@ -31,8 +31,8 @@ static int parse(const char *text)
 	return err;
 }
 
-#define GOOD                                                                                       \
-	"# a comment\npool 25%\nspare-spis 200-220\n\ndomain linux\n role driver\n cpus 0\n"       \
+#define GOOD                                                                                           \
+	"# a comment\npool 25%\nspare-spis 200-220\n\ndomain linux\n role driver\n cpus 0\n"           \
 	" memory 192M # what it needs\n kernel linux.Image\n initrd linux.initrd\n cmdline  a # b  \n" \
 	"domain lichen\n cpus 1-\n memory rest\n kernel lichen.Image\n signal spi\n start at-once\n slots 3\n sgi-filter\n wfi-trap"
 
@@ -43,12 +43,16 @@ static void test_good(void)
 	CHECK(config.domains == 2 && config.domain[0].driver && !config.domain[1].driver);
 	CHECK(config.domain[0].cpus == 1 && config.domain[1].cpus == 0xe);
 	CHECK(config.domain[0].memory == 192 * MIB && config.domain[1].memory == 0);
-	CHECK(!strcmp(config.domain[0].cmdline, "a # b") && !strcmp(config.domain[0].initrd, "linux.initrd"));
-	CHECK(!config.domain[1].signal_sgi && config.domain[1].at_once && config.domain[1].slots == 3);
-	CHECK(config.domain[1].sgi_filter && config.domain[1].wfi_trap && !config.domain[1].share_memory);
+	CHECK(!strcmp(config.domain[0].cmdline, "a # b") &&
+		!strcmp(config.domain[0].initrd, "linux.initrd"));
+	CHECK(!config.domain[1].signal_sgi && config.domain[1].at_once &&
+		config.domain[1].slots == 3);
+	CHECK(config.domain[1].sgi_filter && config.domain[1].wfi_trap &&
+		!config.domain[1].share_memory);
 	CHECK(config.domain[0].slots == 0);
 	CHECK(parse("domain a\r\n role driver\r\n cpus 0,2-3\r\n memory 2G\r\n kernel k\r\n") == 0);
-	CHECK(config.domain[0].cpus == 0xd && config.domain[0].memory == 2 * GIB && config.pool_percent == 40);
+	CHECK(config.domain[0].cpus == 0xd && config.domain[0].memory == 2 * GIB &&
+		config.pool_percent == 40);
 }
 
 static void refused(const char *text, u32 line, const char *says)
@@ -97,9 +101,15 @@ static void test_bad(void)
 	refused("domain a\nrole driver\ncpus 0\nkernel k\n", 1, "no memory");
 	refused(D "domain b\nrole driver\ncpus 1\nmemory 4M\nkernel k\n", 6, "two driver");
 	refused("domain a\ncpus 0\nmemory 4M\nkernel k\n", 0, "driver role");
-	refused(D "domain b\ncpus 1\nmemory rest\nkernel k\ndomain c\ncpus 2\nmemory rest\nkernel k\n", 12, "rest");
-	refused(D "domain b\ncpus 1\nmemory rest\nkernel k\ndomain c\ncpus 2\nmemory 4M\nkernel k\n", 10, "pool");
-	refused(D "domain b\ncpus 1\nmemory rest\nkernel k\nslots 20\ndomain c\ncpus 2\nmemory 4M\nkernel k\nslots 20\nshare-memory\n", 11, "slots");
+	refused(D
+		"domain b\ncpus 1\nmemory rest\nkernel k\ndomain c\ncpus 2\nmemory rest\nkernel k\n",
+		12, "rest");
+	refused(D
+		"domain b\ncpus 1\nmemory rest\nkernel k\ndomain c\ncpus 2\nmemory 4M\nkernel k\n",
+		10, "pool");
+	refused(D
+		"domain b\ncpus 1\nmemory rest\nkernel k\nslots 20\ndomain c\ncpus 2\nmemory 4M\nkernel k\nslots 20\nshare-memory\n",
+		11, "slots");
 }
 
 /* Cut anywhere, it is taken or refused, and nothing behind it is read. */
@@ -119,8 +129,8 @@ static void test_cut(void)
 
 static size_t member(char *to, const char *name, const char *data)
 {
-	int n = sprintf(to, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", 0, 0, 0, 0, 1, 0, strlen(data), 0, 0, 0, 0,
-		strlen(name) + 1, 0);
+	int n = sprintf(to, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", 0, 0, 0,
+		0, 1, 0, strlen(data), 0, 0, 0, 0, strlen(name) + 1, 0);
 
 	n += sprintf(to + n, "%s", name) + 1;
 	while (n % 4)
@@ -141,7 +151,8 @@ static void test_cpio(void)
 	n += member(text + n, "./second", "twotwo");
 	n += member(text + n, "empty", "");
 	n += member(text + n, "TRAILER!!!", "");
-	CHECK(cpio_find(text, n, "first", &data, &size) == 0 && size == 3 && !memcmp(data, "one", 3));
+	CHECK(cpio_find(text, n, "first", &data, &size) == 0 && size == 3 &&
+		!memcmp(data, "one", 3));
 	CHECK(cpio_find(text, n, "second", &data, &size) == 0 && size == 6);
 	CHECK(cpio_find(text, n, "empty", &data, &size) == 0 && size == 0);
 	CHECK(cpio_find(text, n, "third", &data, &size) == -ENOENT);
@@ -160,7 +171,8 @@ static void test_cpio(void)
 
 static bool owned_once(const struct layout *layout, const struct range *hyp, u64 at)
 {
-	u32 owners = range_contains(hyp, at, PAGE_SIZE) + range_list_contains(&layout->pool, at, PAGE_SIZE);
+	u32 owners = range_contains(hyp, at, PAGE_SIZE) +
+		     range_list_contains(&layout->pool, at, PAGE_SIZE);
 
 	for (u32 i = 0; i < HYP_DOMAINS; i++)
 		owners += range_list_contains(&layout->domain[i], at, PAGE_SIZE);
@@ -181,14 +193,16 @@ static void test_layout(void)
 	m.reserved[1] = (struct range){0x8a0000000, 4 * MIB};
 	CHECK(parse(GOOD) == 0);
 	CHECK(layout_plan(&m, &config, &hyp, &layout, &error) == 0);
-	CHECK(range_list_size(&layout.domain[0]) == 192 * MIB && layout.domain[0].range[0].base == 0x40000000);
+	CHECK(range_list_size(&layout.domain[0]) == 192 * MIB &&
+		layout.domain[0].range[0].base == 0x40000000);
 	CHECK(range_list_size(&layout.pool) >= 500 * MIB);
 	CHECK(!range_list_contains(&layout.domain[1], 0x50000000, PAGE_SIZE));
 	for (u64 at = 0x40000000; at < 0x80000000; at += MIB)
 		CHECK(owned_once(&layout, &hyp, at));
 	for (u64 at = 0x880000000; at < 0x8c0000000; at += MIB)
 		CHECK(owned_once(&layout, &hyp, at));
-	CHECK(range_list_size(&layout.pool) + range_list_size(&layout.domain[0]) + range_list_size(&layout.domain[1]) ==
+	CHECK(range_list_size(&layout.pool) + range_list_size(&layout.domain[0]) +
+			range_list_size(&layout.domain[1]) ==
 		2 * GIB - 2 * MIB - 4 * MIB - 2 * MIB - 4 * MIB);
 
 	CHECK(layout_place(&layout.domain[0], &busy, 0x100000, PAGE_SIZE) == 0x40100000);
@@ -199,14 +213,16 @@ static void test_layout(void)
 
 	m.rams = 1;
 	m.ram[0] = (struct range){0x40000000, 128 * MIB};
-	CHECK(layout_plan(&m, &config, &hyp, &layout, &error) == -EINVAL && error.line && strstr(error.text, "RAM"));
+	CHECK(layout_plan(&m, &config, &hyp, &layout, &error) == -EINVAL && error.line &&
+		strstr(error.text, "RAM"));
 }
 
 static void test_text(void)
 {
 	char text[16];
 
-	CHECK(text_format(text, sizeof(text), "%s-%04x-%d", "ab", 0xfu, -5) == 10 && !strcmp(text, "ab-000f--5"));
+	CHECK(text_format(text, sizeof(text), "%s-%04x-%d", "ab", 0xfu, -5) == 10 &&
+		!strcmp(text, "ab-000f--5"));
 	CHECK(text_format(text, sizeof(text), "%lx%%%c", 0xffff000011112222ul, 'z') == 15);
 	CHECK(strlen(text) == 15);
 	CHECK(text_format(text, 4, "%u", 123456u) == 3 && !strcmp(text, "123"));

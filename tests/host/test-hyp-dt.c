@@ -25,13 +25,15 @@ static void test_machine(void)
 	CHECK(machine_read(firmware, fdt_totalsize(firmware), &m, &what) == 0);
 	CHECK(m.rams == 1 && m.ram[0].base == 0x40000000 && m.ram[0].size == GIB);
 	CHECK(m.cpus == 4 && m.mpidr[3] == 3);
-	CHECK(m.gic_version == 3 && m.gicd.base == 0x8000000 && m.gicrs == 1 && m.gicr[0].base == 0x80a0000);
+	CHECK(m.gic_version == 3 && m.gicd.base == 0x8000000 && m.gicrs == 1 &&
+		m.gicr[0].base == 0x80a0000);
 	CHECK(m.uart.base == 0x9000000 && !strcmp(m.uart_path, "/soc/pl011@0"));
 	CHECK(m.payload.base == 0x48000000 && m.payload.size == 0x100000);
 	CHECK(m.rng_seed_size == 32);
 	CHECK(m.timer_cells == 12 && m.pmu_cells == 3);
 	CHECK(!m.smmu);
-	CHECK(m.reserveds == 2 && m.reserved[0].base == 0x4f000000 && m.reserved[1].base == 0x50000000);
+	CHECK(m.reserveds == 2 && m.reserved[0].base == 0x4f000000 &&
+		m.reserved[1].base == 0x50000000);
 	CHECK(m.intid_used[0] >> 33 & 1); /* the UART */
 	CHECK(m.intid_used[0] >> 35 & 1); /* by interrupt-map */
 	CHECK(m.intid_used[0] >> 36 & 1); /* by interrupts-extended */
@@ -112,15 +114,18 @@ static void test_driver(void)
 	CHECK(fdt_check_full(fdt, fdt_totalsize(fdt)) == 0);
 
 	memory = fdt_node_offset_by_prop_value(fdt, -1, "device_type", "memory", 7);
-	CHECK(property64(fdt, memory, "reg", 2) == 0x40600000 && property64(fdt, memory, "reg", 5) == 0x10000000);
+	CHECK(property64(fdt, memory, "reg", 2) == 0x40600000 &&
+		property64(fdt, memory, "reg", 5) == 0x10000000);
 	CHECK(property64(fdt, memory, "reg", 8) == ~0ull);
 	CHECK(fdt_node_offset_by_prop_value(fdt, memory, "device_type", "memory", 7) < 0);
-	CHECK(has_string(fdt, "/cpus/cpu@1", "status", "fail") && has_string(fdt, "/cpus/cpu@3", "status", "fail"));
+	CHECK(has_string(fdt, "/cpus/cpu@1", "status", "fail") &&
+		has_string(fdt, "/cpus/cpu@3", "status", "fail"));
 	CHECK(!fdt_getprop(fdt, fdt_path_offset(fdt, "/cpus/cpu@2"), "status", NULL));
 	CHECK(has_string(fdt, "/soc/pl011@0", "status", "disabled"));
 	CHECK(has_string(fdt, "/chosen", "bootargs", "quiet"));
 	node = fdt_path_offset(fdt, "/chosen");
-	CHECK(!fdt_getprop(fdt, node, "stdout-path", NULL) && !fdt_getprop(fdt, node, "kaslr-seed", NULL));
+	CHECK(!fdt_getprop(fdt, node, "stdout-path", NULL) &&
+		!fdt_getprop(fdt, node, "kaslr-seed", NULL));
 	CHECK(property64(fdt, node, "linux,initrd-start", 0) == 0x44000000);
 	CHECK(property64(fdt, node, "linux,initrd-end", 0) == 0x44000000 + 12345);
 
@@ -131,11 +136,13 @@ static void test_driver(void)
 	cells = fdt_getprop(fdt, node, "memory-region", &count);
 	CHECK(count == 8);
 	node = fdt_node_offset_by_phandle(fdt, fdt32_ld(cells));
-	CHECK(!fdt_node_check_compatible(fdt, node, "lichen,io-pool") && property64(fdt, node, "reg", 0) == 0x60000000);
+	CHECK(!fdt_node_check_compatible(fdt, node, "lichen,io-pool") &&
+		property64(fdt, node, "reg", 0) == 0x60000000);
 	CHECK(!fdt_getprop(fdt, node, "no-map", NULL));
 	node = fdt_node_offset_by_phandle(fdt, fdt32_ld(cells + 1));
 	CHECK(!fdt_node_check_compatible(fdt, node, "lichen,shared-memory"));
-	CHECK(property64(fdt, fdt_node_offset_by_compatible(fdt, -1, "lichen,hypervisor"), "reg", 2) == 0x40301000);
+	CHECK(property64(fdt, fdt_node_offset_by_compatible(fdt, -1, "lichen,hypervisor"), "reg",
+		      2) == 0x40301000);
 	/* What was there stays there: the firmware's own reservation. */
 	CHECK(fdt_path_offset(fdt, "/reserved-memory/firmware@50000000") >= 0);
 	free(fdt);
@@ -155,23 +162,31 @@ static void test_frontend(void)
 	CHECK(dt_frontend_make(buffer, sizeof(buffer), &m, &domain, &frontend) == 0);
 	CHECK(fdt_check_full(buffer, sizeof(buffer)) == 0);
 	node = fdt_node_offset_by_compatible(buffer, -1, "virtio,mmio");
-	CHECK(property64(buffer, node, "reg", 0) == 0x4030d000 && property64(buffer, node, "reg", 1) == 0x1000);
-	CHECK(fdt32_ld((const fdt32_t *)fdt_getprop(buffer, node, "lichen,completion-sgi", &size)) == 7);
+	CHECK(property64(buffer, node, "reg", 0) == 0x4030d000 &&
+		property64(buffer, node, "reg", 1) == 0x1000);
+	CHECK(fdt32_ld((const fdt32_t *)fdt_getprop(
+		      buffer, node, "lichen,completion-sgi", &size)) == 7);
 	node = fdt_node_offset_by_compatible(buffer, -1, "lichen,io-pool");
 	CHECK(property64(buffer, node, "reg", 0) == 0x60000000);
 	node = fdt_node_offset_by_prop_value(buffer, -1, "device_type", "memory", 7);
-	CHECK(property64(buffer, node, "reg", 0) == 0x40000000 && property64(buffer, node, "reg", 4) == ~0ull);
-	CHECK(fdt_path_offset(buffer, "/cpus/cpu@2") > 0 && fdt_path_offset(buffer, "/cpus/cpu@1") < 0);
+	CHECK(property64(buffer, node, "reg", 0) == 0x40000000 &&
+		property64(buffer, node, "reg", 4) == ~0ull);
+	CHECK(fdt_path_offset(buffer, "/cpus/cpu@2") > 0 &&
+		fdt_path_offset(buffer, "/cpus/cpu@1") < 0);
 	/* It reads like a firmware's own, but for PSCI by HVC. */
-	CHECK(machine_read(buffer, sizeof(buffer), &back, &what) == -ENODEV && strstr(what, "PSCI"));
-	CHECK(back.cpus == 2 && back.gicd.base == m.gicd.base && back.gicr[0].base == m.gicr[0].base);
+	CHECK(machine_read(buffer, sizeof(buffer), &back, &what) == -ENODEV &&
+		strstr(what, "PSCI"));
+	CHECK(back.cpus == 2 && back.gicd.base == m.gicd.base &&
+		back.gicr[0].base == m.gicr[0].base);
 
 	/* As large as it gets, and too large. */
 	frontend.devices = DT_DEVICES;
 	for (u32 i = 0; i < DT_DEVICES; i++)
 		frontend.device[i] = (struct dt_device){0x40400000 + i * PAGE_SIZE, 100 + i};
 	m.cpus = HYP_CPUS;
-	CHECK(dt_frontend_make(buffer, sizeof(buffer), &m, &(struct dt_domain){.cmdline = "", .cpus = ~0ull, .ram = &ram, .pool = &pool}, &frontend) == 0);
+	CHECK(dt_frontend_make(buffer, sizeof(buffer), &m,
+		      &(struct dt_domain){.cmdline = "", .cpus = ~0ull, .ram = &ram, .pool = &pool},
+		      &frontend) == 0);
 	for (size_t n = 0; n < 2000; n += 7)
 		CHECK(dt_frontend_make(buffer, n, &m, &domain, &frontend) == -ENOSPC);
 }

@@ -25,7 +25,9 @@ static void serve_kicks(void)
 			continue;
 		queues = swap(&guest.bells->queues[s]);
 		for (u32 q = 0; q < LICHEN_QUEUES; q++) {
-			const volatile struct lichen_queue_view *view = &((struct lichen_device_view *)((u8 *)guest.views + s * PAGE_SIZE))->queue[q];
+			const volatile struct lichen_queue_view *view =
+				&((struct lichen_device_view *)((u8 *)guest.views + s * PAGE_SIZE))
+					 ->queue[q];
 
 			if (!(queues >> q & 1))
 				continue;
@@ -57,11 +59,13 @@ static void attach(void)
 	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 99, 2, 1, 16, 0) == -22, "a slot that is none");
 	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, ~0ull, 2, 1, 16, 0) == -22, "a slot that is none");
 	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 65, 16, 0) == -22, "too many queues");
-	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 1, 15, 0) == -22, "a queue size that is no power of two");
+	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 1, 15, 0) == -22,
+		"a queue size that is no power of two");
 	check((int)hvc(LICHEN_HVC_SIGNAL, 99, 1, 0, 0, 0) == -22, "a signal to no slot");
 	check((int)hvc(LICHEN_HVC_QUEUE_CHANNEL, 0, 0, 99, 0, 0) == -22, "a channel that is none");
 	for (u32 s = 0; s < 2 && s < guest.control->slots; s++)
-		check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, s, 2, 4, 256, features) == 0, "attach slot %u", s);
+		check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, s, 2, 4, 256, features) == 0,
+			"attach slot %u", s);
 	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 4, 256, features) == -16, "attach twice");
 }
 
@@ -81,7 +85,9 @@ void driver_tests(void)
 {
 	u64 machine = 0;
 
-	check(guest.control->magic == LICHEN_CONTROL_MAGIC && guest.control->version == LICHEN_ABI_VERSION, "control page");
+	check(guest.control->magic == LICHEN_CONTROL_MAGIC &&
+			guest.control->version == LICHEN_ABI_VERSION,
+		"control page");
 	gic_enable(guest.channel_intid);
 	gic_enable(5);
 	irqs_on();
@@ -100,7 +106,8 @@ void driver_tests(void)
 	}
 	while (!machine) {
 		irqs_off(); /* a kick between the look and the sleep wakes it all the same */
-		if (!(*(volatile u64 *)&guest.bells->kicked | *(volatile u64 *)&guest.bells->changed |
+		if (!(*(volatile u64 *)&guest.bells->kicked |
+			    *(volatile u64 *)&guest.bells->changed |
 			    *(volatile u64 *)&guest.bells->machine))
 			wfi();
 		irqs_on();
@@ -108,6 +115,8 @@ void driver_tests(void)
 		serve_kicks();
 		machine = swap(&guest.bells->machine);
 	}
-	say("kicks: %lu and %lu, foreign SGIs: %u", (unsigned long)counted[0], (unsigned long)counted[1], irqs[5]);
-	hvc(machine & LICHEN_MACHINE_REBOOT ? PSCI_0_2_FN_SYSTEM_RESET : PSCI_0_2_FN_SYSTEM_OFF, 0, 0, 0, 0, 0);
+	say("kicks: %lu and %lu, foreign SGIs: %u", (unsigned long)counted[0],
+		(unsigned long)counted[1], irqs[5]);
+	hvc(machine & LICHEN_MACHINE_REBOOT ? PSCI_0_2_FN_SYSTEM_RESET : PSCI_0_2_FN_SYSTEM_OFF, 0,
+		0, 0, 0, 0);
 }

@@ -54,7 +54,8 @@ static void windows(void)
 	before = fault.count;
 	*(volatile u32 *)(guest.pool.base + 64) = 0xd65f03c0; /* ret */
 	((void (*)(void))(guest.pool.base + 64))();
-	check(fault.count == before + 1 && ESR_EC(fault.esr) == EC_IABT_SAME, "the pool is executable");
+	check(fault.count == before + 1 && ESR_EC(fault.esr) == EC_IABT_SAME,
+		"the pool is executable");
 }
 
 static void distributor(void)
@@ -86,7 +87,8 @@ static void distributor(void)
 	if (!own)
 		return;
 	mmio_write32(gicd + 0x100 + at, 1u << own % 32);
-	check(get32(gicd, 0x100 + at) == 1u << own % 32, "its own SPI cannot be enabled: %x", get32(gicd, 0x100 + at));
+	check(get32(gicd, 0x100 + at) == 1u << own % 32, "its own SPI cannot be enabled: %x",
+		get32(gicd, 0x100 + at));
 	mmio_write8(gicd + 0x400 + own, 0x80);
 	check(mmio_read8(gicd + 0x400 + own) == 0x80, "its own SPI's priority is not kept");
 	if (guest.gic == 3) {
@@ -94,12 +96,15 @@ static void distributor(void)
 
 		check(route == guest.mpidr[0], "its own SPI goes to %lx", (unsigned long)route);
 		mmio_write64(gicd + 0x6000 + 8 * own, 0); /* CPU 0 is the driver domain's */
-		check(mmio_read64(gicd + 0x6000 + 8 * own) == route, "its own SPI could be sent to a foreign CPU");
+		check(mmio_read64(gicd + 0x6000 + 8 * own) == route,
+			"its own SPI could be sent to a foreign CPU");
 		mmio_write64(gicd + 0x6000 + 8 * own, 1ull << 31);
-		check(mmio_read64(gicd + 0x6000 + 8 * own) == route, "its own SPI could be sent to any CPU");
+		check(mmio_read64(gicd + 0x6000 + 8 * own) == route,
+			"its own SPI could be sent to any CPU");
 	} else {
 		mmio_write8(gicd + 0x800 + own, 0xff);
-		check(!(mmio_read8(gicd + 0x800 + own) & 1), "its own SPI could be sent to a foreign CPU");
+		check(!(mmio_read8(gicd + 0x800 + own) & 1),
+			"its own SPI could be sent to a foreign CPU");
 	}
 	irqs_on();
 	mmio_write32(gicd + 0x200 + at, 1u << own % 32);
@@ -127,7 +132,8 @@ static void redistributors(void)
 		bool own = guest.info->cpu[i].domain == guest.info->cpu[own_row()].domain;
 
 		before = fault.count;
-		check(mmio_read64(frame + 8) >> 32 == guest.info->cpu[i].mpidr, "GICR_TYPER of frame %u", i);
+		check(mmio_read64(frame + 8) >> 32 == guest.info->cpu[i].mpidr,
+			"GICR_TYPER of frame %u", i);
 		check(get32(frame, 0xffe8) & 0xf0, "GICR_PIDR2 of frame %u", i);
 		/* LPI tables are memory that the redistributor would write to. */
 		mmio_write64(frame + 0x70, 0x40000000);
@@ -144,11 +150,15 @@ static void redistributors(void)
 
 static void refused_hypercalls(void)
 {
-	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 1, 16, 0) == -1, "a frontend could attach a device");
-	check((int)hvc(LICHEN_HVC_DEVICE_DETACH, 0, 0, 0, 0, 0) == -1, "a frontend could detach a device");
+	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 1, 16, 0) == -1,
+		"a frontend could attach a device");
+	check((int)hvc(LICHEN_HVC_DEVICE_DETACH, 0, 0, 0, 0, 0) == -1,
+		"a frontend could detach a device");
 	check((int)hvc(LICHEN_HVC_SIGNAL, 0, 1, 0, 0, 0) == -1, "a frontend could signal");
-	check((int)hvc(LICHEN_HVC_RESET_DONE, 0, 1, 0, 0, 0) == -1, "a frontend could complete a reset");
-	check((int)hvc(LICHEN_HVC_BACKEND_READY, 0, 0, 0, 0, 0) == -1, "a frontend could be the backend");
+	check((int)hvc(LICHEN_HVC_RESET_DONE, 0, 1, 0, 0, 0) == -1,
+		"a frontend could complete a reset");
+	check((int)hvc(LICHEN_HVC_BACKEND_READY, 0, 0, 0, 0, 0) == -1,
+		"a frontend could be the backend");
 }
 
 /* SGI 5 to every CPU: to its own it comes, to others only without the filter (GICv2 always has one). */
@@ -160,7 +170,8 @@ static void sgis(void)
 		u64 mpidr = guest.info->cpu[i].mpidr;
 
 		if (guest.gic == 3)
-			write_sysreg(5 << 24 | 1ull << (mpidr & 0xf) | (mpidr >> 8 & 0xff) << 16, s3_0_c12_c11_5);
+			write_sysreg(5 << 24 | 1ull << (mpidr & 0xf) | (mpidr >> 8 & 0xff) << 16,
+				s3_0_c12_c11_5);
 		else
 			mmio_write32(guest.gicd.base + 0xf00, 1u << (16 + i) | 5);
 	}
@@ -175,7 +186,8 @@ static u64 el2_instructions(void (*entry)(u64), u64 arg, u32 rounds)
 {
 	u64 begin;
 
-	write_sysreg(0x08 | 1ull << 27 | 1ull << 31 | 1ull << 30, pmevtyper0_el0); /* INST_RETIRED at EL2 alone */
+	write_sysreg(0x08 | 1ull << 27 | 1ull << 31 | 1ull << 30,
+		pmevtyper0_el0); /* INST_RETIRED at EL2 alone */
 	write_sysreg(1, pmcntenset_el0);
 	write_sysreg(read_sysreg(pmcr_el0) | 1, pmcr_el0);
 	isb();
@@ -203,7 +215,8 @@ static void measure(void)
 
 	null = el2_instructions(call_version, 0, 100);
 	say("null hypercall: %lu instructions at EL2", (unsigned long)null);
-	check(null > 0 && null <= 60, "a null hypercall costs %lu instructions", (unsigned long)null);
+	check(null > 0 && null <= 60, "a null hypercall costs %lu instructions",
+		(unsigned long)null);
 	if (!guest.devices)
 		return;
 	notify = el2_instructions(kick, guest.device[0].base, 100);
@@ -231,7 +244,8 @@ static void idle(void)
 		(unsigned long)(stat(row, LICHEN_STATS_ENTRIES) - before));
 	check(irqs[27] > 10, "%u timer interrupts", irqs[27]);
 	irqs_off();
-	say("idle: %lu ms, %lu EL2 entries", (unsigned long)ms, (unsigned long)(stat(row, LICHEN_STATS_ENTRIES) - before));
+	say("idle: %lu ms, %lu EL2 entries", (unsigned long)ms,
+		(unsigned long)(stat(row, LICHEN_STATS_ENTRIES) - before));
 }
 
 void frontend_tests(void)

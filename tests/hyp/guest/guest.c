@@ -35,7 +35,10 @@ u64 hvc(u64 fn, u64 a, u64 b, u64 c, u64 d, u64 e)
 	register u64 x4 asm("x4") = d;
 	register u64 x5 asm("x5") = e;
 
-	asm volatile("hvc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3) : "r"(x4), "r"(x5) : "memory");
+	asm volatile("hvc #0"
+		     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
+		     : "r"(x4), "r"(x5)
+		     : "memory");
 	return x0;
 }
 
@@ -60,7 +63,10 @@ static void log_part(u64 n, const u64 *words)
 	register u64 x5 asm("x5") = words[3];
 	register u64 x6 asm("x6") = words[4];
 
-	asm volatile("hvc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3) : "r"(x4), "r"(x5), "r"(x6) : "memory");
+	asm volatile("hvc #0"
+		     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
+		     : "r"(x4), "r"(x5), "r"(x6)
+		     : "memory");
 }
 
 static void log_bytes(const char *text, size_t n)
@@ -270,7 +276,8 @@ long cpu_on(u32 n, void (*fn)(u32 n))
 void guest_main(const void *fdt)
 {
 	guest_read(fdt);
-	say("here is the %s, GICv%u, %u CPUs: %s", guest.is_driver ? "driver" : "frontend", guest.gic, guest.cpus, guest.args);
+	say("here is the %s, GICv%u, %u CPUs: %s", guest.is_driver ? "driver" : "frontend",
+		guest.gic, guest.cpus, guest.args);
 	check(hvc(LICHEN_HVC_VERSION, 0, 0, 0, 0, 0) == LICHEN_ABI_VERSION, "ABI version");
 	check(guest.info && guest.info->magic == LICHEN_INFO_MAGIC, "info page");
 	gic_setup();

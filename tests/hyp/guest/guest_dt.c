@@ -38,7 +38,8 @@ static void read_cpus(void)
 {
 	int cpus = fdt_path_offset(guest.fdt, "/cpus"), node;
 
-	fdt_for_each_subnode(node, guest.fdt, cpus) {
+	fdt_for_each_subnode(node, guest.fdt, cpus)
+	{
 		const char *type = fdt_getprop(guest.fdt, node, "device_type", NULL);
 		const char *status = fdt_getprop(guest.fdt, node, "status", NULL);
 		int size;
@@ -70,7 +71,8 @@ void guest_read(const void *fdt)
 	node = compatible("arm,gic-v3");
 	guest.gic = node >= 0 ? 3 : 2;
 	if (node < 0)
-		node = compatible("arm,gic-400") >= 0 ? compatible("arm,gic-400") : compatible("arm,cortex-a15-gic");
+		node = compatible("arm,gic-400") >= 0 ? compatible("arm,gic-400")
+						      : compatible("arm,cortex-a15-gic");
 	guest.gicd = window(node, 0);
 	guest.gicr = guest.gicc = window(node, 1);
 	node = compatible("lichen,hypervisor");
@@ -87,7 +89,8 @@ void guest_read(const void *fdt)
 		guest.channel_intid = spi(node);
 		return;
 	}
-	for (node = compatible("virtio,mmio"); node >= 0 && guest.devices < ARRAY_SIZE(guest.device);
+	for (node = compatible("virtio,mmio");
+		node >= 0 && guest.devices < ARRAY_SIZE(guest.device);
 		node = fdt_node_offset_by_compatible(fdt, node, "virtio,mmio")) {
 		guest.device[guest.devices++] = (struct device){window(node, 0).base, spi(node)};
 		sgi = fdt_getprop(fdt, node, "lichen,completion-sgi", &sgi_size);

@@ -80,7 +80,11 @@ static void sleep_in_wfe(u32 n)
 
 void stop_tests(void)
 {
-	void (*how)(u32) = wanted("masked") ? sleep_masked : wanted("closed") ? sleep_closed : wanted("active") ? sleep_active : wanted("wfe") ? sleep_in_wfe : spin;
+	void (*how)(u32) = wanted("masked")   ? sleep_masked
+			   : wanted("closed") ? sleep_closed
+			   : wanted("active") ? sleep_active
+			   : wanted("wfe")    ? sleep_in_wfe
+					      : spin;
 	long err;
 
 	if (guest.cpus < 2)

@@ -65,17 +65,23 @@ static void bad_queues(void)
 	check(!queue(0, pool, pool + 0x1000, pool + 0x2000, 0), "a queue of no entries");
 	check(!queue(0, pool, pool + 0x1000, pool + 0x2000, 15), "a queue of 15 entries");
 	check(!queue(0, pool, pool + 0x1000, pool + 0x2000, 512), "a queue that is too large");
-	check(!queue(0, pool, pool + 0x1000, pool + 0x2000, 0x80000000), "a queue that is far too large");
+	check(!queue(0, pool, pool + 0x1000, pool + 0x2000, 0x80000000),
+		"a queue that is far too large");
 	check(!queue(0, pool + 8, pool + 0x1000, pool + 0x2000, 16), "an unaligned table");
-	check(!queue(0, guest.memory[0].base, pool + 0x1000, pool + 0x2000, 16), "a table in private memory");
-	check(!queue(0, pool - 16, pool + 0x1000, pool + 0x2000, 16), "a table that begins before the pool");
-	check(!queue(0, end - 16 * 16 + 16, pool + 0x1000, pool + 0x2000, 16), "a table that ends behind the pool");
+	check(!queue(0, guest.memory[0].base, pool + 0x1000, pool + 0x2000, 16),
+		"a table in private memory");
+	check(!queue(0, pool - 16, pool + 0x1000, pool + 0x2000, 16),
+		"a table that begins before the pool");
+	check(!queue(0, end - 16 * 16 + 16, pool + 0x1000, pool + 0x2000, 16),
+		"a table that ends behind the pool");
 	check(!queue(0, ~0ull & ~15ull, pool + 0x1000, pool + 0x2000, 16), "a table that wraps");
 	check(!queue(0, pool, ~0ull & ~1ull, pool + 0x2000, 16), "an available ring that wraps");
 	check(!queue(0, pool, pool + 0x1000, 0, 16), "a used ring at 0");
-	check(!queue(4, pool, pool + 0x1000, pool + 0x2000, 16), "a queue that the device does not have");
+	check(!queue(4, pool, pool + 0x1000, pool + 0x2000, 16),
+		"a queue that the device does not have");
 	check(!queue(~0u, pool, pool + 0x1000, pool + 0x2000, 16), "a queue that cannot be");
-	check(queue(0, end - 16 * 16, pool + 0x1000, pool + 0x2000, 16), "a table at the pool's very end");
+	check(queue(0, end - 16 * 16, pool + 0x1000, pool + 0x2000, 16),
+		"a table at the pool's very end");
 }
 
 static void odd_accesses(void)
@@ -108,15 +114,19 @@ static void completions(u32 intid)
 	irqs_on();
 	entries = stat(row, LICHEN_STATS_ENTRIES);
 	set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-	for (u32 i = 0; i < 10000 && (guest.completion_sgi >= 0 ? irqs[sgi] : irqs[intid]) == before; i++)
+	for (u32 i = 0;
+		i < 10000 && (guest.completion_sgi >= 0 ? irqs[sgi] : irqs[intid]) == before; i++)
 		delay_us(1);
 	entries = stat(row, LICHEN_STATS_ENTRIES) - entries;
 	check((guest.completion_sgi >= 0 ? irqs[sgi] : irqs[intid]) == before + 1, "no completion");
-	check(entries == 1, "a kick and its completion cost %lu entries here", (unsigned long)entries);
+	check(entries == 1, "a kick and its completion cost %lu entries here",
+		(unsigned long)entries);
 	if (guest.completion_sgi < 0) {
-		check(reg(VIRTIO_MMIO_INTERRUPT_STATUS) == 1, "InterruptStatus %x", reg(VIRTIO_MMIO_INTERRUPT_STATUS));
+		check(reg(VIRTIO_MMIO_INTERRUPT_STATUS) == 1, "InterruptStatus %x",
+			reg(VIRTIO_MMIO_INTERRUPT_STATUS));
 		set(VIRTIO_MMIO_INTERRUPT_ACK, 1);
-		check(reg(VIRTIO_MMIO_INTERRUPT_STATUS) == 0, "InterruptStatus is not acknowledged");
+		check(reg(VIRTIO_MMIO_INTERRUPT_STATUS) == 0,
+			"InterruptStatus is not acknowledged");
 	}
 	irqs_off();
 }
@@ -135,17 +145,21 @@ void virtio_tests(void)
 	check(reg(LICHEN_MMIO_MAGIC) == LICHEN_MMIO_MAGIC_VALUE, "vendor registers");
 	check(reset(), "the first reset");
 	set(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
-	check(reg(VIRTIO_MMIO_DEVICE_FEATURES) == (1u << 28 | 3), "features %x", reg(VIRTIO_MMIO_DEVICE_FEATURES));
+	check(reg(VIRTIO_MMIO_DEVICE_FEATURES) == (1u << 28 | 3), "features %x",
+		reg(VIRTIO_MMIO_DEVICE_FEATURES));
 	set(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
-	check(reg(VIRTIO_MMIO_DEVICE_FEATURES) == 1, "features, high %x", reg(VIRTIO_MMIO_DEVICE_FEATURES));
+	check(reg(VIRTIO_MMIO_DEVICE_FEATURES) == 1, "features, high %x",
+		reg(VIRTIO_MMIO_DEVICE_FEATURES));
 	set(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
 	check(reg(VIRTIO_MMIO_DEVICE_FEATURES) == 0, "features, none");
 
 	features(1ull << 32 | 1ull << 5);
-	check(!(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK), "a feature that was not offered");
+	check(!(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK),
+		"a feature that was not offered");
 	check(reset(), "a reset");
 	features(1);
-	check(!(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK), "features without VERSION_1");
+	check(!(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK),
+		"features without VERSION_1");
 	check(reset(), "a reset");
 	features(1ull << 32 | 1ull << 28);
 	check(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK, "FEATURES_OK");
@@ -153,7 +167,8 @@ void virtio_tests(void)
 	odd_accesses();
 	check(queue(1, pool, pool + 0x1000, pool + 0x2000, 256), "a good queue");
 	set(VIRTIO_MMIO_QUEUE_SEL, 2);
-	check(reg(VIRTIO_MMIO_QUEUE_READY) == 0 && reg(VIRTIO_MMIO_QUEUE_NUM_MAX) == 256, "the next queue");
+	check(reg(VIRTIO_MMIO_QUEUE_READY) == 0 && reg(VIRTIO_MMIO_QUEUE_NUM_MAX) == 256,
+		"the next queue");
 	set(VIRTIO_MMIO_STATUS, reg(VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK);
 	status = reg(VIRTIO_MMIO_STATUS);
 	check(status == 15, "status %x", status);
@@ -164,7 +179,8 @@ void virtio_tests(void)
 	check(!reg(VIRTIO_MMIO_QUEUE_READY), "a queue survived a reset");
 	for (u32 i = 0; i < 50; i++) {
 		features(1ull << 32 | 1ull << 28);
-		check(queue(0, pool, pool + 0x1000, pool + 0x2000, 16), "a queue after reset %u", i);
+		check(queue(0, pool, pool + 0x1000, pool + 0x2000, 16), "a queue after reset %u",
+			i);
 		set(VIRTIO_MMIO_STATUS, reg(VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK);
 		set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 		if (i < 49)
@@ -221,7 +237,8 @@ void wild(void)
 			mmio_write32(guest.device[seed & 1].base + (seed >> 8 & 0xffc), seed >> 20);
 			break;
 		case 6 ... 8:
-			mmio_write32(guest.device[seed & 1].base + (seed >> 8 & 0x7c), seed >> 20 & 0x1f);
+			mmio_write32(guest.device[seed & 1].base + (seed >> 8 & 0x7c),
+				seed >> 20 & 0x1f);
 			break;
 		case 9 ... 11:
 			mmio_write32(guest.gicd.base + (seed >> 8 & 0xffc), seed >> 20);
@@ -230,11 +247,14 @@ void wild(void)
 			(void)mmio_read32(guest.gicd.base + (seed >> 8 & 0xfffc));
 			break;
 		case 13:
-			hvc(LICHEN_HVC(seed & 0x1f), seed >> 8, seed >> 16, seed >> 24, seed, seed >> 4);
+			hvc(LICHEN_HVC(seed & 0x1f), seed >> 8, seed >> 16, seed >> 24, seed,
+				seed >> 4);
 			break;
 		case 14:
-			if ((seed & 0x1f) != 8 && (seed & 0x1f) != 9 && (seed & 0x1f) != 2 && (seed & 0x1f) != 1)
-				hvc(0x84000000 | (seed & 0x1f), seed >> 8, seed >> 16, seed >> 24, seed, 0);
+			if ((seed & 0x1f) != 8 && (seed & 0x1f) != 9 && (seed & 0x1f) != 2 &&
+				(seed & 0x1f) != 1)
+				hvc(0x84000000 | (seed & 0x1f), seed >> 8, seed >> 16, seed >> 24,
+					seed, 0);
 			break;
 		case 15:
 			mmio_write32(seed & 0xffffffffcull, seed);
