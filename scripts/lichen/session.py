@@ -8,6 +8,7 @@ import os
 import select
 import selectors
 import signal
+import socket
 import struct
 import sys
 import termios
@@ -80,6 +81,7 @@ class Session:
         self.input_port = "tty" if interactive else "stdin"
         self.input = b"" if interactive else b"\n"  # the greeting: see init.c
         self.input_ended = False
+        self.input_polled = True
         self.escaped = False
         self.control = b""
         self.ready = False
@@ -129,23 +131,23 @@ class Session:
                 self.failure, self.status = text, STATUS_ROOT
 
     def watch_input(self):
-        if self.input_ended or len(self.input) > CHUNK:
+        """Asks for more input, when there can be any and what was read has been sent."""
+        if self.input_ended:
             return
         try:
             self.selector.register(0, selectors.EVENT_READ, "input")
         except KeyError:
             pass
         except (PermissionError, OSError):
-            # A regular file, which epoll does not take: always readable.
-            self.read_input()
+            self.input_polled = False  # a regular file, which epoll does not take: always readable
 
     def read_input(self):
         try:
             data = os.read(0, CHUNK)
         except OSError as error:
-            data = b"" if error.errno != errno.EAGAIN else None
-        if data is None:
-            return
+            if error.errno in (errno.EAGAIN, errno.EINTR):
+                return
+            data = b""
         if not data:
             self.input_ended = True
         self.input += self.escape(data) if self.interactive else data
@@ -190,7 +192,7 @@ class Session:
             self.watch_input()
         elif not self.interactive:
             try:
-                sock.shutdown(1)  # SHUT_WR
+                sock.shutdown(socket.SHUT_WR)
             except OSError:
                 pass
 
@@ -235,7 +237,10 @@ class Session:
         return any(key.data in ("control", "log") for key in self.selector.get_map().values())
 
     def pump(self, timeout):
-        for key, mask in self.selector.select(timeout):
+        reading = not self.input_polled and not self.input and not self.input_ended
+        if reading:
+            self.read_input()
+        for key, mask in self.selector.select(0 if reading else timeout):
             if key.data == "input":
                 self.read_input()
             else:
