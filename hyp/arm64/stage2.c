@@ -51,6 +51,8 @@ void stage2_map_devices(struct domain *domain, const struct machine *machine)
 	gic_holes(domain, make_hole);
 	if (machine->uart.size)
 		make_hole(machine->uart.base, machine->uart.size);
+	if (machine->smmu.size)
+		make_hole(machine->smmu.base, machine->smmu.size);
 }
 
 void stage2_load(const struct domain *domain)

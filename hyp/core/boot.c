@@ -363,7 +363,7 @@ static void report(void)
 	}
 	log_line("I/O pool: %lu MiB", (unsigned long)(range_list_size(&layout.pool) / MIB));
 	log_line("%s: the driver domain's devices can reach all memory",
-		machine.smmu ? "SMMU not used" : "no SMMU");
+		machine.smmu.size ? "SMMU not used" : "no SMMU");
 }
 
 void hyp_main(u64 dtb)

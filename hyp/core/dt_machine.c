@@ -313,8 +313,8 @@ static void visit_first(struct reader *r, const struct node *node)
 		m->timer_cells = read_interrupts(node, m->timer, ARRAY_SIZE(m->timer));
 	else if (compatible(node, "arm,armv8-pmuv3"))
 		m->pmu_cells = read_interrupts(node, m->pmu, ARRAY_SIZE(m->pmu));
-	else if (compatible(node, "arm,smmu-v3"))
-		m->smmu = true;
+	else if (compatible(node, "arm,smmu-v3") && !m->smmu.size)
+		get_reg(node, 0, &m->smmu);
 }
 
 static void mark_spi(struct machine *m, const fdt32_t *cells)

@@ -34,7 +34,7 @@ struct machine {
 	u32 timer_cells;
 	u32 pmu[3]; /* "interrupts" of the PMU (a PPI), or pmu_cells = 0 */
 	u32 pmu_cells;
-	bool smmu;
+	struct range smmu; /* the first; size 0: none */
 	struct range payload; /* linux,initrd-start .. end */
 	u8 rng_seed[64];
 	u32 rng_seed_size;

@@ -31,7 +31,7 @@ static void test_machine(void)
 	CHECK(m.payload.base == 0x48000000 && m.payload.size == 0x100000);
 	CHECK(m.rng_seed_size == 32);
 	CHECK(m.timer_cells == 12 && m.pmu_cells == 3);
-	CHECK(!m.smmu);
+	CHECK(!m.smmu.size);
 	CHECK(m.reserveds == 2 && m.reserved[0].base == 0x4f000000 &&
 		m.reserved[1].base == 0x50000000);
 	CHECK(m.intid_used[0] >> 33 & 1); /* the UART */

@@ -81,6 +81,47 @@ static void isolation(void)
 	say("isolation: %u checks, %u failures", checks, failures);
 }
 
+static void signal_used(u64 slot)
+{
+	hvc(LICHEN_HVC_SIGNAL, slot, LICHEN_SIGNAL_USED, 0, 0, 0);
+}
+
+/* A driver domain gone mad: any hypercall, anything in the pages that it may write. */
+static void wild_backend(void)
+{
+	u64 seed = 1181783497276652981ull, rounds = number_arg("wild-rounds=", 20000);
+
+	for (u64 i = 0; i < rounds; i++) {
+		seed ^= seed << 13;
+		seed ^= seed >> 7;
+		seed ^= seed << 17;
+		switch (seed >> 61) {
+		case 0 ... 3: {
+			u64 call = seed >> 8 & 0x1f;
+
+			if (call == (LICHEN_HVC_LOG & 0xff))
+				break;
+			hvc(LICHEN_HVC(call), seed >> 16 & 0x27, seed >> 24 & 0x47,
+				1ull << (seed >> 32 & 0x1f), 16, seed);
+			break;
+		}
+		case 4:
+			*(volatile u64 *)(guest.pages + (seed >> 8 & 0x7ff8)) = seed;
+			break;
+		case 5:
+			*(volatile u64 *)((u8 *)guest.bells + (seed >> 8 & 0xff8)) = seed;
+			break;
+		case 6:
+			*(volatile u64 *)((u8 *)guest.views + (seed >> 8 & 0x7ff8)) = seed;
+			break;
+		case 7:
+			mmio_write32(guest.gicd.base + (seed >> 8 & 0x7ffc), seed >> 20);
+			break;
+		}
+	}
+	say("wild backend: %lu rounds survived", (unsigned long)rounds);
+}
+
 void driver_tests(void)
 {
 	u64 machine = 0;
@@ -95,8 +136,13 @@ void driver_tests(void)
 		isolation();
 	if (wanted("attach"))
 		attach();
+	if (wanted("measure"))
+		say("signal: %lu instructions at EL2",
+			(unsigned long)el2_instructions(signal_used, 0, 100));
 	say("driver: %u checks, %u failures%s", checks, failures, failures ? "" : ", all passed");
 	hvc(LICHEN_HVC_BACKEND_READY, 0, 0, 0, 0, 0);
+	if (wanted("wild"))
+		wild_backend();
 	if (wanted("deaf"))
 		for (;;)
 			wfi();

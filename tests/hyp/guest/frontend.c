@@ -181,21 +181,36 @@ static void sgis(void)
 	irqs_off();
 }
 
-/* Instructions at EL2 of one entry: the PMU counts them for EL1 (PMEVTYPER.NSH), under -icount only. */
-static u64 el2_instructions(void (*entry)(u64), u64 arg, u32 rounds)
-{
-	u64 begin;
+static volatile u32 visits[8];
 
-	write_sysreg(0x08 | 1ull << 27 | 1ull << 31 | 1ull << 30,
-		pmevtyper0_el0); /* INST_RETIRED at EL2 alone */
-	write_sysreg(1, pmcntenset_el0);
-	write_sysreg(read_sysreg(pmcr_el0) | 1, pmcr_el0);
-	isb();
-	begin = read_sysreg(pmevcntr0_el0);
-	for (u32 i = 0; i < rounds; i++)
-		entry(arg);
-	isb();
-	return (read_sysreg(pmevcntr0_el0) - begin) / rounds;
+static void visit_cpu(u32 n)
+{
+	visits[n]++;
+	hvc(PSCI_0_2_FN_CPU_OFF, 0, 0, 0, 0, 0);
+}
+
+/* CPUs go on and off; what PSCI says of them is true at every moment. */
+static void cpu_cycles(void)
+{
+	u32 rounds = 50;
+
+	check(guest.cpus > 2, "%u CPUs", guest.cpus);
+	for (u32 round = 1; round <= rounds; round++)
+		for (u32 n = 1; n < guest.cpus; n++) {
+			long err = cpu_on(n, visit_cpu), info = 0;
+
+			check(!err, "CPU_ON of CPU %u: %ld", n, err);
+			for (u32 i = 0; i < 100000; i++) {
+				info = (int)smc(PSCI_0_2_FN64_AFFINITY_INFO, guest.mpidr[n], 0, 0);
+				if (info == PSCI_0_2_AFFINITY_LEVEL_OFF)
+					break;
+				cpu_relax();
+			}
+			check(info == PSCI_0_2_AFFINITY_LEVEL_OFF, "CPU %u is not off: %ld", n,
+				info);
+			check(visits[n] == round, "CPU %u was on %u times of %u", n, visits[n],
+				round);
+		}
 }
 
 static void call_version(u64 arg)
@@ -269,6 +284,8 @@ void frontend_tests(void)
 		orphaned();
 	if (wanted("early"))
 		early();
+	if (wanted("cpus"))
+		cpu_cycles();
 	if (wanted("sgis"))
 		sgis();
 	if (wanted("measure"))

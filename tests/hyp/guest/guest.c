@@ -260,6 +260,23 @@ u64 stat(u32 row, enum lichen_stats_cause cause)
 	return ((volatile u64 *)guest.stats)[row * LICHEN_STATS_CAUSES + cause];
 }
 
+/* Instructions at EL2 of one entry: the PMU counts them for EL1 (PMEVTYPER.NSH), under -icount only. */
+u64 el2_instructions(void (*entry)(u64), u64 arg, u32 rounds)
+{
+	u64 begin;
+
+	write_sysreg(0x08 | 1ull << 27 | 1ull << 31 | 1ull << 30,
+		pmevtyper0_el0); /* INST_RETIRED at EL2 alone */
+	write_sysreg(1, pmcntenset_el0);
+	write_sysreg(read_sysreg(pmcr_el0) | 1, pmcr_el0);
+	isb();
+	begin = read_sysreg(pmevcntr0_el0);
+	for (u32 i = 0; i < rounds; i++)
+		entry(arg);
+	isb();
+	return (read_sysreg(pmevcntr0_el0) - begin) / rounds;
+}
+
 static void (*secondary_fn[8])(u32);
 
 void guest_secondary_main(u32 n)

@@ -72,6 +72,9 @@ void delay_us(u64 us);
 u64 stat(u32 cpu, enum lichen_stats_cause cause);
 u32 own_row(void);
 
+/* Instructions at EL2 of entry(arg), on average: under -icount, while other CPUs sleep. */
+u64 el2_instructions(void (*entry)(u64), u64 arg, u32 rounds);
+
 /* Starts CPU n of the domain in fn. */
 long cpu_on(u32 n, void (*fn)(u32 n));
 
