@@ -192,6 +192,12 @@ ASYNC(node_fsync, FILE_FSYNC_ARGS)
 	ASYNC_END;
 }
 
+static long node_mmap(struct file *file, struct vma *vma)
+{
+	vma->cache = &device_of(file)->inode->cache;
+	return 0;
+}
+
 static s64 node_seek(struct file *file, s64 offset, int whence)
 {
 	s64 bytes = (s64)device_bytes(device_of(file));
@@ -326,6 +332,7 @@ static const struct file_ops node_ops = {
 	.release = &node_release_fn,
 	.read = &node_read_fn,
 	.write = &node_write_fn,
+	.mmap = node_mmap,
 	.fsync = &node_fsync_fn,
 	.ioctl = &node_ioctl_fn,
 	.seek = node_seek,

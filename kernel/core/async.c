@@ -21,7 +21,7 @@ void async_stack_init(struct async_stack *stack, void *base, size_t bytes)
 void *async_push_slow(struct async_stack *stack, size_t bytes)
 {
 	size_t size = max(sizeof(struct async_segment) + bytes, (size_t)SEGMENT_BYTES);
-	struct async_segment *segment = kmalloc(size);
+	struct async_segment *segment = kmalloc_reserve(size); /* who waits for memory needs frames */
 
 	if (!segment)
 		return NULL;

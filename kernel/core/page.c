@@ -163,6 +163,12 @@ static struct page *alloc_cached(struct zone *zone, struct cpu_pages *cache)
 	return page;
 }
 
+/* Pages that an allocation must leave: programs wait, most of the kernel fails, what frees memory goes on. */
+static u64 kept_back(const struct zone *zone, unsigned flags)
+{
+	return flags & ALLOC_NOFAIL_RESERVE ? 0 : flags & ALLOC_USER ? 2 * zone->reserve : zone->reserve;
+}
+
 struct page *page_alloc(unsigned order, unsigned flags)
 {
 	u32 index = separate && flags & ALLOC_POOL ? ZONE_POOL : ZONE_PRIVATE;
@@ -173,8 +179,7 @@ struct page *page_alloc(unsigned order, unsigned flags)
 
 	if (unlikely(left < zone->low) && reclaim)
 		reclaim();
-	if (unlikely(order >= ORDERS) ||
-		unlikely(left < zone->reserve + (1u << order) && !(flags & ALLOC_NOFAIL_RESERVE)))
+	if (unlikely(order >= ORDERS) || unlikely(left < zone->low && left < kept_back(zone, flags) + (1u << order)))
 		return NULL;
 	irqs = irq_save();
 	if (!order) {

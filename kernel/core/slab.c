@@ -300,6 +300,17 @@ void *kmalloc(size_t bytes)
 	return page ? page_address(page) : NULL;
 }
 
+void *kmalloc_reserve(size_t bytes)
+{
+	void *object = kmalloc(bytes);
+	struct page *page;
+
+	if (likely(object) || bytes > PAGE_SIZE)
+		return object;
+	page = page_alloc(0, ALLOC_NOFAIL_RESERVE);
+	return page ? page_address(page) : NULL;
+}
+
 void *kzalloc(size_t bytes)
 {
 	void *object = kmalloc(bytes);

@@ -35,7 +35,7 @@ INITCALL(INIT_CORE, fault_init);
 
 struct page *anon_page_alloc(bool zero, u32 vma_flags)
 {
-	struct page *page = page_alloc(0, zero ? ALLOC_ZERO : 0);
+	struct page *page = page_alloc(0, ALLOC_USER | (zero ? ALLOC_ZERO : 0));
 
 	if (!page)
 		return NULL;
@@ -520,8 +520,8 @@ ASYNC_DEFINE(mm_fault)
 			continue;
 		}
 		if (f->need == NEED_MEMORY) {
-			AWAIT(page_alloc_wait, .order = 0);
-			if (RESULT < 0)
+			AWAIT(page_alloc_wait, .flags = ALLOC_USER);
+			if (IS_ERR((void *)RESULT))
 				ASYNC_RETURN(-ENOMEM);
 			page_put((struct page *)RESULT);
 			continue;

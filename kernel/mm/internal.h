@@ -83,7 +83,7 @@ void page_clear_wake(struct page *page, u32 flag);
 static inline u32 cache_alloc_flags(const struct page_cache *cache)
 {
 	/* Files that live in memory alone need no device: private memory, and mapped executable without a copy. */
-	return cache->ops->read || cache->ops->write ? ALLOC_POOL : 0;
+	return ALLOC_USER | (cache->ops->read || cache->ops->write ? ALLOC_POOL : 0);
 }
 
 /* --- reclaim.c --- */

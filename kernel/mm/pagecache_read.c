@@ -60,7 +60,7 @@ ASYNC_STATIC_DEFINE(fill)
 	f->error = fill_add(f);
 	if (f->error == -ENOMEM) {
 		AWAIT(page_alloc_wait, .flags = cache_alloc_flags(f->cache));
-		if (RESULT < 0)
+		if (IS_ERR((void *)RESULT))
 			ASYNC_RETURN(-ENOMEM);
 		page_put((struct page *)RESULT);
 		f->before = 0;

@@ -92,7 +92,7 @@ ASYNC_DEFINE(page_cache_write)
 		if (IS_ERR(f->page)) {
 			if (PTR_ERR(f->page) == -ENOMEM) {
 				AWAIT(page_alloc_wait, .flags = cache_alloc_flags(f->cache));
-				if (RESULT < 0) {
+				if (IS_ERR((void *)RESULT)) {
 					f->error = -ENOMEM;
 					break;
 				}

@@ -36,7 +36,7 @@ static struct page *move_anonymous(struct mm *mm, struct vma *vma, u64 address, 
 {
 	pte_t old = pte_get(entry);
 	bool zero = pte_special(old);
-	struct page *page = page_alloc(0, ALLOC_POOL | (zero ? ALLOC_ZERO : 0));
+	struct page *page = page_alloc(0, ALLOC_POOL | ALLOC_USER | (zero ? ALLOC_ZERO : 0));
 	u32 flags = vma_map_flags(vma->flags) & ~(u32)PTE_MAP_EXEC;
 
 	if (!page)
@@ -161,8 +161,8 @@ ASYNC_DEFINE(mm_pin_page)
 			ASYNC_RETURN(RESULT == -ENOMEM ? -ENOMEM : -EFAULT);
 		if (f->tries && f->device) {
 			/* Perhaps there is no room in the pool. */
-			AWAIT(page_alloc_wait, .flags = ALLOC_POOL);
-			if (RESULT < 0)
+			AWAIT(page_alloc_wait, .flags = ALLOC_POOL | ALLOC_USER);
+			if (IS_ERR((void *)RESULT))
 				ASYNC_RETURN(-ENOMEM);
 			page_put((struct page *)RESULT);
 			AWAIT(task_yield);

@@ -51,37 +51,49 @@ static struct page *lru_next(void)
 	return page;
 }
 
-/* Pages freed by one: the page, and a copy that was made for execution. */
-static u32 reclaim_page(struct page *page)
+/* What is short. Without a driver domain there is one zone, and this is of it. */
+enum kind { POOL, PRIVATE };
+
+/* Only the copy that was made for execution goes: that is the private memory which files hold. */
+static u32 reclaim_copy(struct page *page)
 {
-	struct page_cache *cache;
+	struct page_cache *cache = page->cache;
+
+	if (!cache || !page->executable)
+		return 0;
+	cache_will_store(cache, page);
+	return 1;
+}
+
+static u32 reclaim_page(struct page *page, enum kind kind)
+{
 	u32 freed = 0;
 
+	if (kind == PRIVATE && !page->executable)
+		return 0;
 	if (page_test(page, PAGE_REFERENCED)) {
 		page_clear(page, PAGE_REFERENCED);
 		return 0;
 	}
-	if (page_test(page, PAGE_DIRTY | PAGE_WRITEBACK) || !page_trylock(page))
+	if ((kind == POOL && page_test(page, PAGE_DIRTY | PAGE_WRITEBACK)) || !page_trylock(page))
 		return 0;
-	cache = page->cache; /* stays while it is locked */
-	if (cache) {
-		bool copied = page->executable != NULL;
-
-		if (cache_remove_unused(cache, page, 1))
-			freed = copied ? 2 : 1;
-	}
+	/* page->cache stays while it is locked */
+	if (kind == PRIVATE)
+		freed = reclaim_copy(page);
+	else if (page->cache)
+		freed = cache_remove_unused(page->cache, page, 1);
 	page_unlock(page);
 	return freed;
 }
 
 /* Tries to free `target` pages; how many it did. */
-static u64 reclaim_pages(u64 target)
+static u64 reclaim_pages(u64 target, enum kind kind)
 {
 	u64 freed = 0, looked = 0, limit = 2 * lru_count + 1;
 	struct page *page;
 
 	while (freed < target && looked++ < limit && (page = lru_next())) {
-		freed += reclaim_page(page);
+		freed += reclaim_page(page, kind);
 		page_put(page);
 	}
 	return freed;
@@ -96,26 +108,37 @@ static void reclaim_kick(void)
 }
 
 /* Above the mark at which the allocator kicks, with room to spare. */
-static bool enough_free(void)
+static bool enough_free(enum kind kind)
 {
 	struct memory_info info;
 
 	memory_info(&info);
-	return info.pool_free > info.pool_total / 20;
+	if (kind == POOL)
+		return info.pool_free > info.pool_total / 20;
+	return !pool_is_separate() || info.free - info.pool_free > (info.total - info.pool_total) / 20;
 }
 
-ASYNC(reclaim_task, u32 ticket; u64 freed;)
+/* One round: false if nothing could be had. */
+static bool reclaim_round(void)
+{
+	u64 freed = 0;
+
+	if (!enough_free(POOL))
+		freed += reclaim_pages(BATCH, POOL);
+	if (!enough_free(PRIVATE))
+		freed += reclaim_pages(BATCH, PRIVATE);
+	return freed;
+}
+
+ASYNC(reclaim_task, u32 ticket;)
 {
 	ASYNC_BEGIN;
 	for (;;) {
 		f->ticket = wait_ticket(&kicked);
-		while (!enough_free()) {
-			f->freed = reclaim_pages(BATCH);
-			if (!f->freed)
-				break;
+		AWAIT(vfs_shrink, .n = 128);
+		while (!(enough_free(POOL) && enough_free(PRIVATE)) && reclaim_round())
 			AWAIT(task_yield);
-		}
-		if (!enough_free()) {
+		if (!(enough_free(POOL) && enough_free(PRIVATE))) {
 			/* What is left is dirty or in use: write, and look again soon. */
 			writeback_kick();
 			AWAIT(sleep_until, .deadline = time_monotonic() + NSEC_PER_SEC / 20, .uninterruptible = true);
@@ -139,8 +162,18 @@ INITCALL(INIT_LATE, reclaim_init);
 #define TRIES_BEFORE_KILL 20u
 #define TRIES_AFTER_KILL  200u
 
+/* Pages on their way to a device will be free: however long it takes, that is no reason to kill. */
+static bool help_is_coming(enum kind kind)
+{
+	struct memory_info info;
+
+	memory_info(&info);
+	return kind == POOL && info.dirty + info.writeback > 4 * BATCH;
+}
+
 ASYNC_DEFINE(page_alloc_wait)
 {
+	enum kind kind = f->flags & ALLOC_POOL || !pool_is_separate() ? POOL : PRIVATE;
 	struct page *page;
 
 	ASYNC_BEGIN;
@@ -148,13 +181,15 @@ ASYNC_DEFINE(page_alloc_wait)
 		page = page_alloc(f->order, f->flags);
 		if (page)
 			ASYNC_RETURN((long)page);
-		if (reclaim_pages(BATCH << f->order) && f->tries < TRIES_BEFORE_KILL)
+		if (reclaim_pages(BATCH << f->order, kind) && f->tries < TRIES_BEFORE_KILL)
 			continue;
 		if (atomic_load_explicit(&self->flags, memory_order_relaxed) & TASK_THREAD && signal_fatal_pending(thread_of(self)))
 			ASYNC_RETURN(-ENOMEM); /* it dies anyway, which gives memory back */
 		if (f->tries > TRIES_AFTER_KILL)
 			ASYNC_RETURN(-ENOMEM);
-		if (f->tries >= TRIES_BEFORE_KILL && f->tries % TRIES_BEFORE_KILL == 0)
+		if (f->tries >= TRIES_BEFORE_KILL && help_is_coming(kind))
+			f->tries = TRIES_BEFORE_KILL;
+		else if (f->tries >= TRIES_BEFORE_KILL && f->tries % TRIES_BEFORE_KILL == 0)
 			AWAIT(oom_kill);
 		writeback_kick();
 		AWAIT(sleep_until, .deadline = time_monotonic() + NSEC_PER_SEC / 100, .uninterruptible = true);

@@ -46,6 +46,7 @@ struct page {
 #define ALLOC_POOL	1u /* from the pool; else from private memory */
 #define ALLOC_ZERO	2u
 #define ALLOC_NOFAIL_RESERVE 4u /* may use the last reserve: for what frees memory */
+#define ALLOC_USER	8u /* for programs, by somebody who can wait (page_alloc_wait): fails before the kernel's own do */
 
 /* 2^order contiguous pages with reference count 1, or NULL. Never blocks; kicks reclaim when memory gets low. */
 struct page *page_alloc(unsigned order, unsigned flags);

@@ -14,6 +14,8 @@ void slab_free(struct slab_cache *cache, void *object);
 
 void *kmalloc(size_t bytes); /* up to 4 MiB (large ones are whole pages) */
 void *kzalloc(size_t bytes);
+/* For what lives shortly and lets memory be freed: may use the last reserve. Up to a page. */
+void *kmalloc_reserve(size_t bytes);
 void kfree(void *object); /* NULL is fine */
 char *kstrdup(const char *s);
 

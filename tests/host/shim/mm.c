@@ -205,6 +205,11 @@ ASYNC_DEFINE(inode_put)
 	atomic_fetch_sub(&f->inode->refcount, 1);
 	ASYNC_END;
 }
+ASYNC_DEFINE(vfs_shrink)
+{
+	ASYNC_BEGIN;
+	ASYNC_END;
+}
 void inode_dirty(struct inode *inode)
 {
 }

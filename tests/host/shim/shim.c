@@ -269,6 +269,11 @@ void *kmalloc(size_t bytes)
 	return p;
 }
 
+void *kmalloc_reserve(size_t bytes)
+{
+	return kmalloc(bytes);
+}
+
 void *kzalloc(size_t bytes)
 {
 	void *p = kmalloc(bytes);
