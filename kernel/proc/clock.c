@@ -66,7 +66,6 @@ long clock_read(int clock, nsec_t *now)
 	switch (clock) {
 	case CLOCK_REALTIME:
 	case CLOCK_REALTIME_COARSE:
-	case CLOCK_REALTIME_ALARM:
 	case CLOCK_TAI:
 		*now = time_realtime();
 		return 0;
@@ -74,7 +73,6 @@ long clock_read(int clock, nsec_t *now)
 	case CLOCK_MONOTONIC_RAW:
 	case CLOCK_MONOTONIC_COARSE:
 	case CLOCK_BOOTTIME:
-	case CLOCK_BOOTTIME_ALARM:
 		*now = time_monotonic();
 		return 0;
 	case CLOCK_PROCESS_CPUTIME_ID:
@@ -95,8 +93,13 @@ bool clock_is_realtime(int clock)
 /* Clocks that one may sleep on and set timers by, CPU clocks aside. */
 bool clock_has_timers(int clock)
 {
-	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME || clock == CLOCK_TAI ||
-	       clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM;
+	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME || clock == CLOCK_TAI;
+}
+
+/* They would wake the machine: no clock of ours can, so they are as on a Linux without such a clock. */
+bool clock_is_alarm(int clock)
+{
+	return clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM;
 }
 
 SYSCALL_ASYNC(clock_gettime, 2, SYS_ARG(int, clock) SYS_ARG(struct __kernel_timespec __user *, out) struct __kernel_timespec t;)
@@ -130,6 +133,8 @@ SYSCALL_ASYNC(clock_getres, 2, SYS_ARG(int, clock) SYS_ARG(struct __kernel_times
 
 static long realtime_set(nsec_t now)
 {
+	if (now < time_monotonic())
+		return -EINVAL; /* before the machine was started */
 	time_set_realtime(now);
 	vdso_update();
 	alarms_clock_was_set();
@@ -263,6 +268,8 @@ SYSCALL_ASYNC(clock_nanosleep, 4, SYS_ARG(int, clock) SYS_ARG(int, flags) SYS_AR
 {
 	ASYNC_BEGIN;
 	f->clock = f->clock == CLOCK_PROCESS_CPUTIME_ID ? CPUCLOCK_SCHED | ~0u << 3 : f->clock;
+	if (clock_is_alarm(f->clock))
+		ASYNC_RETURN(-EOPNOTSUPP);
 	if (f->clock >= 0 && !clock_has_timers(f->clock)) {
 		if (f->clock == CLOCK_THREAD_CPUTIME_ID || clock_read(f->clock, &f->now))
 			ASYNC_RETURN(-EINVAL);

@@ -62,6 +62,8 @@ static void image_add(struct elf_image *image, const Elf64_Phdr *p, const Elf64_
 		image->end_data = file_end;
 	}
 	image->end_bss = end;
+	if (p->p_flags & PF_W || p->p_memsz > p->p_filesz)
+		image->writable_bytes += p->p_memsz;
 }
 
 long elf_parse(const Elf64_Ehdr *header, const Elf64_Phdr *headers, struct elf_image *image)

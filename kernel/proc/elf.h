@@ -23,6 +23,7 @@ struct elf_image {
 	u64 interpreter_offset;
 	u32 interpreter_bytes; /* with the NUL; 0: none */
 	bool executable_stack;
+	u64 writable_bytes; /* memory that it wants for itself */
 	u64 start_code, end_code, start_data, end_data, end_bss;
 };
 

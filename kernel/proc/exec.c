@@ -198,15 +198,17 @@ ASYNC(exec_load_files, struct exec *e; int dirfd; u32 flags; u32 depth; u32 byte
 		ASYNC_RETURN(-ENOMEM);
 	AWAIT(file_read_kernel, .file = f->e->file, .buf = f->e->interpreter_path, .n = f->e->image.interpreter_bytes,
 		.pos = f->e->image.interpreter_offset);
-	if (RESULT != f->e->image.interpreter_bytes || f->e->interpreter_path[f->e->image.interpreter_bytes - 1])
-		ASYNC_RETURN(RESULT < 0 ? RESULT : -ENOEXEC);
+	if (RESULT != f->e->image.interpreter_bytes)
+		ASYNC_RETURN(RESULT < 0 ? RESULT : -EIO);
+	if (f->e->interpreter_path[f->e->image.interpreter_bytes - 1])
+		ASYNC_RETURN(-ENOEXEC);
 	AWAIT(exec_open, .dirfd = AT_FDCWD, .path = f->e->interpreter_path);
 	if (IS_ERR((void *)RESULT))
 		ASYNC_RETURN(RESULT);
 	f->e->interpreter = (struct file *)RESULT;
 	AWAIT(file_read_kernel, .file = f->e->interpreter, .buf = &f->e->interpreter_header, .n = sizeof(Elf64_Ehdr));
 	if (RESULT != sizeof(Elf64_Ehdr))
-		ASYNC_RETURN(RESULT < 0 ? RESULT : -ELIBBAD);
+		ASYNC_RETURN(RESULT < 0 ? RESULT : -EIO);
 	if (elf_check_header(&f->e->interpreter_header, &f->bytes))
 		ASYNC_RETURN(-ELIBBAD);
 	f->e->interpreter_headers = kmalloc(f->bytes);
@@ -516,13 +518,13 @@ SYSCALL_ASYNC(execveat, 5, SYS_ARG(int, dirfd) SYS_ARG(const char __user *, name
 	SYS_ARG(const char __user *const __user *, envp) SYS_ARG(int, flags) char *path; long error;)
 {
 	ASYNC_BEGIN;
-	if (f->flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
-		ASYNC_RETURN(-EINVAL);
 	f->path = kmalloc(ELF_PATH_MAX);
 	if (!f->path)
 		ASYNC_RETURN(-ENOMEM);
 	AWAIT(copy_string_in, .to = f->path, .from = f->name, .bytes = ELF_PATH_MAX);
 	f->error = RESULT < 0 ? RESULT : RESULT || (f->flags & AT_EMPTY_PATH) ? 0 : -ENOENT;
+	if (!f->error && (f->flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)))
+		f->error = -EINVAL;
 	if (!f->error) {
 		AWAIT(exec_program, .dirfd = f->dirfd, .path = f->path, .flags = f->flags, .argv = f->argv, .envp = f->envp);
 		f->error = RESULT;

@@ -108,8 +108,13 @@ static u64 image_place(struct mm *mm, const struct elf_image *image)
 static long choose_bias(struct exec *e)
 {
 	const struct elf_image *image = &e->image;
+	struct memory_info memory;
 	u64 at;
 
+	/* Never could it have that much: better said now than when it writes. */
+	memory_info(&memory);
+	if (image->writable_bytes / PAGE_SIZE > memory.total)
+		return -ENOMEM;
 	if (!image->dynamic)
 		return 0;
 	if (e->interpreter) {

@@ -9,10 +9,15 @@
 
 #define BUCKETS 1024
 
+/*
+ * Private memory has two keys, one for operations that say FUTEX_PRIVATE_FLAG and one for those that do not: as on Linux, the
+ * ones never wake the others.
+ */
 struct futex_key {
-	const void *object; /* struct mm or struct inode */
-	u64 offset;
+	const void *object; /* struct mm or struct page_cache */
+	u64 offset;	    /* | KEY_SHARED */
 };
+#define KEY_SHARED 2
 
 struct futex_waiter {
 	struct list node; /* in its bucket; unlinked: woken */
@@ -70,6 +75,8 @@ ASYNC(futex_key_get, u32 __user *address; bool shared; struct futex_key *key;)
 	}
 	if (vma->cache && (vma->flags & VMA_SHARED))
 		*f->key = (struct futex_key){vma->cache, (u64)f->address - vma->start + vma->offset};
+	else
+		f->key->offset |= KEY_SHARED;
 	rwlock_read_unlock(&mm->lock);
 	ASYNC_END;
 }

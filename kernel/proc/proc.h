@@ -126,6 +126,7 @@ void vdso_update(void); /* after the clock of the day was set */
 long clock_read(int clock, nsec_t *now); /* 0 or -EINVAL */
 bool clock_is_realtime(int clock);
 bool clock_has_timers(int clock);
+bool clock_is_alarm(int clock);
 extern struct wait_queue clock_set_queue; /* woken when CLOCK_REALTIME was set */
 void alarms_clock_was_set(void);
 

@@ -142,9 +142,10 @@ SYSCALL(timerfd_create, int, clock, int, flags)
 	struct file *file;
 	int fd;
 
-	if ((flags & ~(TFD_CLOEXEC | TFD_NONBLOCK)) || !clock_has_timers(clock) || clock == CLOCK_TAI)
+	if ((flags & ~(TFD_CLOEXEC | TFD_NONBLOCK)) || !(clock_has_timers(clock) || clock_is_alarm(clock)) ||
+		clock == CLOCK_TAI)
 		return -EINVAL;
-	if ((clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM) && !capable(CAP_WAKE_ALARM))
+	if (clock_is_alarm(clock) && !capable(CAP_WAKE_ALARM))
 		return -EPERM;
 	t = kzalloc(sizeof(*t));
 	if (!t)

@@ -332,7 +332,7 @@ static long posix_prepare(struct posix_timer *timer, int clock, const sigevent_t
 	} else {
 		nsec_t now;
 
-		return clock_read(clock, &now) ? -EINVAL : -EOPNOTSUPP;
+		return clock_read(clock, &now) && !clock_is_alarm(clock) ? -EINVAL : -EOPNOTSUPP;
 	}
 	if (!event) {
 		timer->notify = SIGEV_SIGNAL;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+// cflags: -Wno-stringop-overflow
 // Processes: fork, clone, vfork, wait in all its forms, groups and sessions, orphans, limits, identities, clocks' calls.
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <pthread.h>
@@ -12,6 +14,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
 #include <sys/times.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// cflags: -Wno-array-bounds
 // The signal frame, word by word: what a handler finds on its stack, and what becomes of what it changes there.
 #include <fenv.h>
 #include <setjmp.h>
