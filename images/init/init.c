@@ -106,6 +106,17 @@ static int device_open(const char *path, int flags)
 	}
 }
 
+/* When this program began, in ticks of the machine's counter, for the command: BOOT_COUNTER in its environment. */
+static void boot_counter_note(void)
+{
+	static char text[40];
+	unsigned long count;
+
+	__asm__ volatile("isb; mrs %0, cntvct_el0" : "=r"(count));
+	snprintf(text, sizeof(text), "BOOT_COUNTER=%lu", count);
+	run.env[run.envs++] = text;
+}
+
 /* Ends the machine. The caller has left no file system open. */
 static void __attribute__((noreturn)) power_off(void)
 {
@@ -373,6 +384,7 @@ int main(void)
 	int standard[3], status, last = 0;
 	char number[16];
 
+	boot_counter_note();
 	mount_kernel("devtmpfs", "/dev", NULL, true);
 	mount_kernel("proc", "/proc", NULL, true);
 	mount_kernel("sysfs", "/sys", NULL, false);

@@ -108,7 +108,7 @@ static int64_t el2_entries(void)
 	n = read(fd, buf, sizeof(buf) - 1);
 	close(fd);
 	if (n <= 0)
-		return -1;
+		return n; /* empty: Lichen without a hypervisor */
 	buf[n] = 0;
 	/* lines: "cpuN entries hvc signal ..." after a head line */
 	for (at = strchr(buf, '\n'); at && at[1]; at = strchr(at + 1, '\n')) {
@@ -434,16 +434,18 @@ static const struct test {
 };
 #define TESTS (sizeof(tests) / sizeof(tests[0]))
 
-/* From the machine's reset to this program: the counter starts at zero under QEMU. */
+/* From the machine's reset to its first program, which tells when it began: the counter starts at zero under QEMU. */
 static void boot_time(void)
 {
-	uint64_t count, frequency;
+	const char *given = getenv("BOOT_COUNTER");
+	uint64_t frequency;
 
-	__asm__ volatile("isb; mrs %0, cntvct_el0" : "=r"(count)::"memory");
+	if (!given)
+		return;
 	__asm__ volatile("mrs %0, cntfrq_el0" : "=r"(frequency));
 	printf("{\"test\":\"boot\",\"unit\":\"ns\",\"p50\":null,\"p99\":null,\"mean\":%.0f,\"instructions\":null,"
-	       "\"el2_entries\":%lld,\"n\":1}\n", (double)count * 1e9 / (double)frequency,
-		(long long)el2_entries());
+	       "\"el2_entries\":null,\"n\":1}\n", (double)strtoull(given, NULL, 10) * 1e9 / (double)frequency);
+	fflush(stdout);
 }
 
 static bool wanted(const char *name, char **names, int count)
