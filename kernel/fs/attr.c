@@ -9,23 +9,25 @@
  * Changes attributes of what a path or file is of: checks that something may be changed there at all, locks, lets `check` (under
  * the lock) decide and complete what changes, and does it.
  */
-ASYNC(change, struct inode *inode; struct mount *mount; struct attributes *a; long (*check)(struct inode *inode, struct attributes *a); long error;)
+ASYNC(change, const struct path *path; struct attributes *a; long (*check)(struct inode *inode, struct attributes *a); long error;)
 {
+	struct inode *inode = f->path->dentry->inode;
+
 	ASYNC_BEGIN;
-	f->error = mount_writable(f->mount);
+	f->error = mount_writable(f->path->mount);
 	if (f->error)
 		ASYNC_RETURN(f->error);
-	INODE_LOCK(f->inode);
-	f->error = f->check(f->inode, f->a);
+	INODE_LOCK(inode);
+	f->error = f->check(inode, f->a);
 	if (!f->error) {
 		f->a->valid |= ATTR_CTIME;
 		f->a->ctime = time_now();
-		AWAIT(inode_setattr, .inode = f->inode, .attributes = f->a);
+		AWAIT(inode_setattr, .inode = inode, .attributes = f->a);
 		f->error = RESULT;
 	}
-	INODE_UNLOCK(f->inode);
-	if (!f->error)
-		NOTIFY(f->inode, IN_ATTRIB);
+	INODE_UNLOCK(inode);
+	if (!f->error && unlikely(notify_in_use))
+		notify_path(f->path->dentry, IN_ATTRIB);
 	ASYNC_RETURN(f->error);
 	ASYNC_END;
 }
@@ -39,7 +41,7 @@ ASYNC(change_at, int dirfd; const char __user *name; u32 flags; struct attribute
 	AWAIT(path_at, .dirfd = f->dirfd, .name = f->name, .flags = f->flags, .path = &f->path);
 	if (RESULT < 0)
 		ASYNC_RETURN(RESULT);
-	AWAIT(change, .inode = f->path.dentry->inode, .mount = f->path.mount, .a = f->a, .check = f->check);
+	AWAIT(change, .path = &f->path, .a = f->a, .check = f->check);
 	f->error = RESULT;
 	AWAIT(path_put, .path = &f->path);
 	ASYNC_RETURN(f->error);
@@ -52,7 +54,7 @@ ASYNC(change_file, int number; struct attributes *a; long (*check)(struct inode 
 	f->fd = fd_begin(self, f->number);
 	if (!f->fd.file)
 		ASYNC_RETURN(-EBADF);
-	AWAIT(change, .inode = f->fd.file->inode, .mount = f->fd.file->path.mount, .a = f->a, .check = f->check);
+	AWAIT(change, .path = &f->fd.file->path, .a = f->a, .check = f->check);
 	f->error = RESULT;
 	FD_END(f->fd);
 	ASYNC_RETURN(f->error);

@@ -152,6 +152,19 @@ SYSCALL_ASYNC(symlinkat, 3, SYS_ARG(const char __user *, target) SYS_ARG(int, di
 	ASYNC_END;
 }
 
+/*
+ * As Debian's Linux has it (fs.protected_hardlinks): who does not own a file may link it only if he could read and write it
+ * anyway, and nothing is to be gained by its mode.
+ */
+static long may_link(struct inode *inode)
+{
+	if (inode_owned(inode))
+		return 0;
+	if (!S_ISREG(inode->mode) || (inode->mode & S_ISUID) || (inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+		return -EPERM;
+	return inode_permission(inode, MAY_READ | MAY_WRITE) ? -EPERM : 0;
+}
+
 SYSCALL_ASYNC(linkat, 5, SYS_ARG(int, from_fd) SYS_ARG(const char __user *, from) SYS_ARG(int, to_fd) SYS_ARG(const char __user *, to) SYS_ARG(u32, flags)
 	struct path path; char *kernel_name; struct dentry *dentry; long error; bool locked; struct lookup lookup;)
 {
@@ -179,7 +192,9 @@ SYSCALL_ASYNC(linkat, 5, SYS_ARG(int, from_fd) SYS_ARG(const char __user *, from
 		dir = l->path.dentry->inode;
 		if (f->path.mount != l->path.mount)
 			f->error = -EXDEV;
-		else if (S_ISDIR(inode->mode) || !dir->ops->link)
+		else
+			f->error = may_link(inode);
+		if (!f->error && (S_ISDIR(inode->mode) || !dir->ops->link))
 			f->error = -EPERM;
 		if (!f->error) {
 			INODE_LOCK(inode);
@@ -187,7 +202,7 @@ SYSCALL_ASYNC(linkat, 5, SYS_ARG(int, from_fd) SYS_ARG(const char __user *, from
 			inode = f->path.dentry->inode;
 			dir = l->path.dentry->inode;
 			/* A file that lost all its names gets none, unless it was made without (O_TMPFILE). */
-			if (!inode->nlink && !(f->path.dentry->name.text[0] == '#'))
+			if (!inode->nlink && !(inode->state & INODE_LINKABLE))
 				f->error = -ENOENT;
 			else if (inode->nlink >= 65000)
 				f->error = -EMLINK;
@@ -199,6 +214,7 @@ SYSCALL_ASYNC(linkat, 5, SYS_ARG(int, from_fd) SYS_ARG(const char __user *, from
 		if (!f->error) {
 			inode = f->path.dentry->inode;
 			inode_get(inode);
+			atomic_fetch_and(&inode->state, ~INODE_LINKABLE);
 			dentry_instantiate(f->dentry, inode);
 			created(l, IN_CREATE);
 		}

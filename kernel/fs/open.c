@@ -232,7 +232,7 @@ ASYNC(open_creating, struct lookup *lookup; u32 flags; mode_t mode; bool *create
 }
 
 /* O_TMPFILE: a file in the directory l->path, but without a name. The path becomes its. */
-ASYNC(open_unnamed, struct lookup *lookup; mode_t mode; struct inode *inode; struct dentry *dentry; long error;)
+ASYNC(open_unnamed, struct lookup *lookup; mode_t mode; u32 flags; struct inode *inode; struct dentry *dentry; long error;)
 {
 	struct lookup *l = f->lookup;
 	struct inode *dir = l->path.dentry->inode;
@@ -261,6 +261,8 @@ ASYNC(open_unnamed, struct lookup *lookup; mode_t mode; struct inode *inode; str
 		AWAIT(inode_put, .inode = f->inode);
 		ASYNC_RETURN(-ENOMEM);
 	}
+	if (!(f->flags & O_EXCL))
+		atomic_fetch_or(&f->inode->state, INODE_LINKABLE);
 	f->dentry->inode = f->inode;
 	f->dentry->flags |= DENTRY_UNHASHED;
 	dentry_hang(f->dentry, l->path.dentry);
@@ -294,7 +296,7 @@ ASYNC_DEFINE(file_open)
 		AWAIT(lookup_walk, .lookup = l);
 	f->result = RESULT;
 	if (!f->result && (f->flags & __O_TMPFILE)) {
-		AWAIT(open_unnamed, .lookup = l, .mode = f->mode);
+		AWAIT(open_unnamed, .lookup = l, .mode = f->mode, .flags = f->flags);
 		f->result = RESULT;
 		f->created = true;
 	}

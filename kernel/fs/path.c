@@ -140,6 +140,12 @@ static long count_link(struct lookup *l)
 	return ++l->links > LINKS_MAX ? -ELOOP : 0;
 }
 
+/* As Debian's Linux has it (fs.protected_symlinks): in /tmp and its like only the owner's own links, and the directory's owner's, are followed. */
+static bool protects_links(const struct inode *dir, const struct inode *link, const struct cred *cred)
+{
+	return (dir->mode & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH) && link->uid != cred->fsuid && link->uid != dir->uid;
+}
+
 /* Splits the next name off: 0 or -ENAMETOOLONG. Hashes it on the way. */
 static inline long next_name(struct lookup *l, const char *s)
 {
@@ -227,6 +233,8 @@ static long walk_cached(struct lookup *l, const struct cred *cred, struct dentry
 		if (S_ISLNK(next.dentry->inode->mode) && (!final || *l->after || (l->flags & LOOKUP_FOLLOW))) {
 			inode = next.dentry->inode;
 			error = count_link(l);
+			if (!error && unlikely(protects_links(l->path.dentry->inode, inode, cred)))
+				error = -EACCES;
 			if (error)
 				return error;
 			if (!inode->target) {
@@ -330,6 +338,8 @@ ASYNC_DEFINE(lookup_follow_last)
 
 	ASYNC_BEGIN;
 	f->error = count_link(l);
+	if (!f->error && !inode->ops->follow && protects_links(l->path.dentry->inode, inode, thread_of(self)->cred))
+		f->error = -EACCES;
 	if (f->error)
 		goto out;
 	if (inode->ops->follow) {

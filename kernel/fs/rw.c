@@ -174,6 +174,8 @@ SYSCALL_ASYNC(pread64, 4, SYS_ARG(int, number) SYS_ARG(char __user *, buf) SYS_A
 	if (likely(!f->n)) {
 		kiov_init_user(&f->iov, f->buf, min(f->count, RW_MAX));
 		AWAIT_OP(f->fd.file->ops->read, file_read, .file = f->fd.file, .to = &f->iov, .pos = (u64)f->pos);
+		if (RESULT > 0)
+			NOTIFY_FILE(f->fd.file, IN_ACCESS);
 		if (likely(!f->fd.counted))
 			ASYNC_RETURN(RESULT);
 		f->n = RESULT;

@@ -9,7 +9,7 @@
  *
  * A directory is guarded by its inode->lock, which the VFS takes; sb_lock guards the counts.
  */
-#include "internal.h"
+#include "tmpfs.h"
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
@@ -41,6 +41,7 @@ struct tmpfs_inode {
 	struct inode inode;
 	struct tmpfs_directory directory; /* of directories */
 	u64 pages; /* reserved, guarded by the superblock's lock */
+	struct list xattrs;
 };
 
 /* What files reserved is close to what they have in memory: holes are rare here. */
@@ -54,6 +55,11 @@ static const struct page_cache_ops cache_ops;
 static struct tmpfs_inode *tmpfs_inode_of(struct inode *inode)
 {
 	return container_of(inode, struct tmpfs_inode, inode);
+}
+
+struct list *tmpfs_xattrs(struct inode *inode)
+{
+	return &tmpfs_inode_of(inode)->xattrs;
 }
 
 static struct tmpfs_directory *directory_of(struct inode *inode)
@@ -123,6 +129,7 @@ static void tmpfs_free_inode(struct inode *inode)
 	spin_unlock(&fs->lock);
 	if (S_ISLNK(inode->mode))
 		kfree(inode->target);
+	tmpfs_xattrs_free(&t->xattrs);
 	slab_free(inode_cache, t);
 }
 
@@ -517,9 +524,15 @@ static const struct inode_ops directory_ops = {
 	.unlink = &tmpfs_unlink_fn,
 	.rename = &tmpfs_rename_fn,
 	.setattr = &tmpfs_setattr_fn,
+	.getxattr = &tmpfs_getxattr_fn,
+	.setxattr = &tmpfs_setxattr_fn,
+	.listxattr = &tmpfs_listxattr_fn,
 };
 static const struct inode_ops other_ops = {
 	.setattr = &tmpfs_setattr_fn,
+	.getxattr = &tmpfs_getxattr_fn,
+	.setxattr = &tmpfs_setxattr_fn,
+	.listxattr = &tmpfs_listxattr_fn,
 	.refresh = tmpfs_refresh,
 };
 static const struct file_ops directory_file_ops = {

@@ -220,8 +220,8 @@ static const struct proc_node fs_nodes[] = {
 	FILE("nr_open", nr_open_show),
 	FILE("pipe-max-size", pipe_max_size_show),
 	FILE("pipe-user-pages-soft", pipe_pages_show),
-	FILE("protected_hardlinks", zero_show),
-	FILE("protected_symlinks", zero_show),
+	FILE("protected_hardlinks", one_show),
+	FILE("protected_symlinks", one_show),
 	FILE("suid_dumpable", zero_show),
 	END,
 };

@@ -83,6 +83,7 @@ enum inode_state {
 	INODE_BAD = 1 << 3,   /* could not be read: everything on it is -EIO */
 	INODE_HASHED = 1 << 4,
 	INODE_NO_CACHE = 1 << 5, /* its name is looked up again each time */
+	INODE_LINKABLE = 1 << 8, /* made without a name (O_TMPFILE): may get a first one */
 	INODE_NO_NEGATIVE = 1 << 7, /* a directory: that a name is missing is not remembered */
 	INODE_ANONYMOUS = 1 << 6, /* pipe:[N] and the like: has no name in any directory */
 };
@@ -122,7 +123,11 @@ struct inode_readlink_args { INODE_READLINK_ARGS }; /* length, not terminated */
 #define INODE_SETATTR_ARGS struct inode *inode; const struct attributes *attributes;
 struct inode_setattr_args { INODE_SETATTR_ARGS }; /* size changes truncate */
 #define INODE_GETXATTR_ARGS struct inode *inode; const char *key; void *buf; size_t bytes;
-struct inode_getxattr_args { INODE_GETXATTR_ARGS };
+struct inode_getxattr_args { INODE_GETXATTR_ARGS }; /* the value's length (bytes 0: only that); -ENODATA, -ERANGE, -EOPNOTSUPP */
+#define INODE_SETXATTR_ARGS struct inode *inode; const char *key; const void *value; size_t bytes; u32 flags;
+struct inode_setxattr_args { INODE_SETXATTR_ARGS }; /* value NULL: removes it. XATTR_CREATE, XATTR_REPLACE. Locked for writing */
+#define INODE_LISTXATTR_ARGS struct inode *inode; char *buf; size_t bytes;
+struct inode_listxattr_args { INODE_LISTXATTR_ARGS }; /* terminated names: the length of all (bytes 0: only that), or -ERANGE */
 
 struct inode_ops {
 	const struct async_fn *lookup;	 /* -ENOTDIR */
@@ -133,6 +138,8 @@ struct inode_ops {
 	const struct async_fn *readlink; /* -EINVAL */
 	const struct async_fn *setattr;	 /* NULL: the inode alone is changed */
 	const struct async_fn *getxattr; /* -EOPNOTSUPP */
+	const struct async_fn *setxattr; /* -EOPNOTSUPP */
+	const struct async_fn *listxattr; /* NULL: it has none */
 	/* Brings computed attributes (procfs) up to date before stat; never blocks. */
 	void (*refresh)(struct inode *inode);
 	/* A magic link (/proc/pid/exe, fd/N): gives the path, with references, or -errno. */
