@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A hostile backend. Started as the driver domain's first program: attaches a block device of its own (slot 7, 16 MiB
- * of memory), and then becomes /init, while a child serves that device: truthfully, but for every tenth request,
- * which is answered with the next lie below. After a reset by the driver it goes on.
+ * A hostile backend. Started as the driver domain's first program: attaches block devices of its own (slots 3 to 7,
+ * 16 MiB of memory), and then becomes /init, while a child serves them: truthfully, but for every tenth request,
+ * which is answered with a lie, another one for each device: numbers hostile_first=N (on the command line) and up.
  *
  * What is tested is the other side: the driver must answer each lie with an I/O error or a reset and a line in
  * its log, never with a crash, a hang, or an access outside the pool. One line a lie on Linux's log: "hostile: ...".
@@ -22,20 +22,22 @@
 #include <unistd.h>
 #include "daemon.h"
 
-#define SLOT 7
+#define SLOT 3
+#define DEVICES 5
 #define DISK_BYTES (16u << 20)
 #define PERIOD 10
+#define LIES 12
 
-static struct device device;
+struct hostile {
+	struct device device; /* first */
+	unsigned int requests;
+	unsigned int lie;
+};
+
+static struct hostile devices[DEVICES];
 static struct vring_chain chain;
 static unsigned char *disk;
-static unsigned int requests, lies;
 static int lichen;
-
-static struct vring_device *ring(void)
-{
-	return &device.queues[0].ring;
-}
 
 /* Copy between the disk and the chain's data; the status to report. */
 static unsigned char serve(uint32_t *written)
@@ -66,9 +68,8 @@ static unsigned char serve(uint32_t *written)
 	return VIRTIO_BLK_S_OK;
 }
 
-static void push_raw(uint32_t id, uint32_t length)
+static void push_raw(struct vring_device *r, uint32_t id, uint32_t length)
 {
-	struct vring_device *r = ring();
 	volatile struct vring_used_elem *e = &r->used->ring[r->used_next % r->num];
 
 	e->id = id;
@@ -77,23 +78,23 @@ static void push_raw(uint32_t id, uint32_t length)
 	__atomic_store_n(&r->used->idx, r->used_next, __ATOMIC_RELEASE);
 }
 
-static void lie(unsigned int which)
+static void lie(struct device *device, unsigned int which)
 {
 	struct vring_segment *status = &chain.segment[chain.segments - 1];
-	struct vring_device *r = ring();
+	struct vring_device *r = &device->queues[0].ring;
 
-	switch (which % 12) {
+	switch (which % LIES) {
 	case 0:
 		log_info("hostile: a used entry that names a head outside the ring");
-		push_raw(r->num + 5, 1);
+		push_raw(r, r->num + 5, 1);
 		break;
 	case 1:
 		log_info("hostile: a used entry that names the largest head");
-		push_raw(0xffffffff, 0xffffffff);
+		push_raw(r, 0xffffffff, 0xffffffff);
 		break;
 	case 2:
 		log_info("hostile: a used entry that names a head that is not in flight");
-		push_raw((chain.head + r->num / 2) % r->num, 1);
+		push_raw(r, (chain.head + r->num / 2) % r->num, 1);
 		break;
 	case 3:
 		log_info("hostile: the used index jumps");
@@ -102,44 +103,44 @@ static void lie(unsigned int which)
 	case 4:
 		log_info("hostile: more bytes written than there is room for");
 		*(unsigned char *)status->data = VIRTIO_BLK_S_OK;
-		push_raw(chain.head, 0xfffffff0);
+		push_raw(r, chain.head, 0xfffffff0);
 		break;
 	case 5:
 		log_info("hostile: one request is completed twice");
 		*(unsigned char *)status->data = VIRTIO_BLK_S_OK;
-		push_raw(chain.head, 1);
-		push_raw(chain.head, 1);
+		push_raw(r, chain.head, 1);
+		push_raw(r, chain.head, 1);
 		break;
 	case 6:
 		log_info("hostile: a status that does not exist");
 		*(unsigned char *)status->data = 0xee;
-		push_raw(chain.head, 1);
+		push_raw(r, chain.head, 1);
 		break;
 	case 7:
 		log_info("hostile: a completion that wrote nothing");
-		push_raw(chain.head, 0);
+		push_raw(r, chain.head, 0);
 		break;
 	case 8:
 		log_info("hostile: the descriptor table is overwritten");
 		for (unsigned int i = 0; i < r->num; i++)
 			r->desc[i] = (struct vring_desc){ 0x40000000ull + i, 0xffffffff, 0xffff, 0xffff };
 		*(unsigned char *)status->data = VIRTIO_BLK_S_OK;
-		push_raw(chain.head, 1);
+		push_raw(r, chain.head, 1);
 		break;
 	case 9:
 		log_info("hostile: a thousand spurious signals");
 		for (int i = 0; i < 1000; i++)
-			ioctl(device.view.fd, BACKEND_SIGNAL, 0);
+			ioctl(device->view.fd, BACKEND_SIGNAL, 0);
 		*(unsigned char *)status->data = serve(&(uint32_t){ 0 });
-		push_raw(chain.head, chain.writable_bytes);
+		push_raw(r, chain.head, chain.writable_bytes);
 		break;
 	case 10: {
 		struct backend_config config = { .offset = 0, .length = 8 };
 
 		log_info("hostile: the disk shrinks to nothing under a request");
-		ioctl(device.view.fd, BACKEND_CONFIG, &config);
+		ioctl(device->view.fd, BACKEND_CONFIG, &config);
 		*(unsigned char *)status->data = VIRTIO_BLK_S_IOERR;
-		push_raw(chain.head, 1);
+		push_raw(r, chain.head, 1);
 		break;
 	}
 	case 11:
@@ -147,43 +148,40 @@ static void lie(unsigned int which)
 		r->used->ring[r->num].id = 0x7777;
 		r->used->flags = 0xffff;
 		*(unsigned char *)status->data = serve(&(uint32_t){ 0 });
-		push_raw(chain.head, chain.writable_bytes);
+		push_raw(r, chain.head, chain.writable_bytes);
 		break;
 	}
-	ioctl(device.view.fd, BACKEND_SIGNAL, 0);
+	ioctl(device->view.fd, BACKEND_SIGNAL, 0);
 }
 
-static void hostile_kick(struct device *unused, unsigned int queue)
+static void hostile_kick(struct device *device, unsigned int queue)
 {
+	struct hostile *hostile = (struct hostile *)device;
 	uint32_t written;
 
-	(void)unused;
-	while (device_next(&device, queue, &chain)) {
-		if (++requests % PERIOD == 0) {
-			lie(lies++);
+	while (device_next(device, queue, &chain)) {
+		if (++hostile->requests % PERIOD == 0) {
+			lie(device, hostile->lie);
 			continue;
 		}
 		written = 0;
 		*(unsigned char *)chain.segment[chain.segments - 1].data = serve(&written);
-		device_push(&device, queue, chain.head, written);
+		device_push(device, queue, chain.head, written);
 	}
 }
 
-static void hostile_start(struct device *unused)
+static void hostile_start(struct device *device)
 {
 	struct backend_config config = { .offset = 0, .length = 8 };
 	uint64_t capacity = DISK_BYTES / 512;
 
-	(void)unused;
 	memcpy(config.bytes, &capacity, sizeof(capacity));
-	ioctl(device.view.fd, BACKEND_CONFIG, &config);
-	log_info("hostile: the driver is ready");
+	ioctl(device->view.fd, BACKEND_CONFIG, &config);
 }
 
-static void hostile_stop(struct device *unused)
+static void hostile_stop(struct device *device)
 {
-	(void)unused;
-	log_info("hostile: the driver resets the device");
+	log_info("hostile: the driver of slot %u resets its device", device->slot);
 }
 
 static const struct device_operations operations = {
@@ -191,6 +189,24 @@ static const struct device_operations operations = {
 	.stop = hostile_stop,
 	.kick = hostile_kick,
 };
+
+static int attach(unsigned int index, unsigned int which)
+{
+	struct backend_create create = {
+		.slot = SLOT + index,
+		.device_id = VIRTIO_ID_BLOCK,
+		.queues = 1,
+		.queue_max = 64,
+		.features = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
+			    1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_BLK_F_FLUSH,
+		.config_length = sizeof(struct virtio_blk_config),
+	};
+	struct virtio_blk_config config = { .capacity = DISK_BYTES / 512 };
+
+	memcpy(create.config, &config, sizeof(config));
+	devices[index].lie = which;
+	return device_attach(&devices[index].device, lichen, &create, &operations);
+}
 
 static void serve_forever(void)
 {
@@ -200,19 +216,10 @@ static void serve_forever(void)
 
 int main(void)
 {
-	struct backend_create create = {
-		.slot = SLOT,
-		.device_id = VIRTIO_ID_BLOCK,
-		.queues = 1,
-		.queue_max = 64,
-		.features = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
-			    1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_BLK_F_FLUSH,
-		.config_length = sizeof(struct virtio_blk_config),
-	};
-	struct virtio_blk_config config = { .capacity = DISK_BYTES / 512 };
+	/* What Linux's command line has and Linux does not know is init's environment. */
+	const char *first = getenv("hostile_first");
 	int module, error;
 
-	memcpy(create.config, &config, sizeof(config));
 	mkdir("/dev", 0755);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 	log_open();
@@ -224,7 +231,8 @@ int main(void)
 		log_error("hostile: lichen.ko: %s", strerror(errno));
 	lichen = wait_device("/dev/lichen", O_RDWR, now_ms() + 3000);
 	error = lichen < 0 ? lichen : device_map_pool(lichen);
-	error = error ? error : device_attach(&device, lichen, &create, &operations);
+	for (unsigned int i = 0; !error && i < DEVICES; i++)
+		error = attach(i, (first ? atoi(first) : 0) + i);
 	if (error)
 		log_error("hostile: cannot attach: %s", strerror(-error));
 	else if (!fork())

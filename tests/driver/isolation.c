@@ -228,17 +228,20 @@ static void try_all(const char *name, unsigned long ram, unsigned int cpus)
 	    foreign, tried, aborted, failures);
 }
 
-int main(int argc, char **argv)
+/* What Linux's command line has and Linux does not know is init's environment. */
+static unsigned long parameter(const char *name, unsigned long otherwise)
 {
-	unsigned long ram = 1ul << 30;
-	unsigned int cpus = 2;
+	const char *value = getenv(name);
+
+	return value ? strtoul(value, NULL, 0) : otherwise;
+}
+
+int main(void)
+{
+	unsigned long ram = parameter("isolation_ram", 1ul << 30);
+	unsigned int cpus = parameter("isolation_cpus", 2);
 	int module;
 
-	/* init's arguments: those of the command line that Linux does not know. */
-	for (int i = 1; i < argc; i++) {
-		sscanf(argv[i], "isolation.ram=%lu", &ram);
-		sscanf(argv[i], "isolation.cpus=%u", &cpus);
-	}
 	mkdir("/dev", 0755);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 	mount("proc", "/proc", "proc", 0, NULL);
