@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ticket locks: `next` is the ticket that the next taker draws, `owner` the one that is served. Waiting costs no
- * power: cpu_arch_relax_* sleep until the word was written.
+ * `owner` counts releases, `next` takings: the lock is free while they are equal, and whoever sees that first takes it. That
+ * is not fair, on purpose: where CPUs are threads of an emulator, or virtual, a lock that is handed to the longest waiter is
+ * handed to one that does not run. Waiting costs no power: relax_wait() sleeps until the word was written.
  */
 #include <lichen/lock.h>
 #include <lichen/irq.h>
@@ -9,12 +10,9 @@
 
 void spin_lock(spinlock_t *l) NO_LOCK_ANALYSIS
 {
-	u16 ticket = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
-
-	if (likely(atomic_load_explicit(&l->owner, memory_order_acquire) == ticket))
-		return;
-	while (relax_load_u16(&l->owner) != ticket)
-		relax_wait();
+	while (unlikely(!spin_trylock(l)))
+		while (relax_load_u16(&l->owner) != atomic_load_explicit(&l->next, memory_order_relaxed))
+			relax_wait();
 }
 
 bool spin_trylock(spinlock_t *l) NO_LOCK_ANALYSIS

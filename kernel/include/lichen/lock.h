@@ -31,7 +31,7 @@
 #define NO_LOCK_ANALYSIS
 #endif
 
-/* A ticket lock: fair, and a contended CPU waits with WFE. */
+/* Free while next == owner (lock.c says why it is not fair); a contended CPU waits with WFE. */
 typedef struct CAPABILITY("spinlock") spinlock {
 	_Atomic u16 next, owner;
 } spinlock_t;
