@@ -61,22 +61,3 @@ void pagetable_map(struct pagetable *table, u64 base, u64 size, u64 attributes)
 		ALIGN_UP(base + size, PAGE_SIZE), attributes);
 	dsb(ishst);
 }
-
-u64 pagetable_lookup(const struct pagetable *table, u64 addr)
-{
-	u64 *entries = table->root;
-
-	if (addr >> 48 || (table->level == 1 && addr >= table->tables * (u64)TABLE_ENTRIES * GIB))
-		return 0;
-	for (u32 level = table->level;; level++) {
-		u64 mask = level == table->level ? table->tables * TABLE_ENTRIES - 1
-						 : TABLE_ENTRIES - 1;
-		u64 entry = entries[addr / level_size(level) & mask];
-
-		if (!(entry & PTE_VALID))
-			return 0;
-		if (level == 3 || !(entry & PTE_TABLE))
-			return entry;
-		entries = (u64 *)(entry & PTE_ADDR);
-	}
-}

@@ -67,6 +67,11 @@ static struct lichen_control *control;
 static struct range window_control, window_bells, window_views, window_pages;
 static const struct range_list *shared_pool;
 
+static struct slot *slot_at(u64 index)
+{
+	return index < slot_count ? &slots[index] : NULL;
+}
+
 static u32 count_bits(u64 set)
 {
 	u32 n = 0;
@@ -446,10 +451,11 @@ static void set_high(u64 *field, u32 value)
 /* Registers of the queue that QueueSel selects; they are fixed once it is ready (virtio 1.2, 4.2.2.2). */
 static void write_queue(struct slot *slot, u32 offset, u32 value)
 {
-	struct queue *queue = &slot->queue[slot->queue_sel];
+	struct queue *queue;
 
 	if (slot->queue_sel >= slot->queues)
 		return;
+	queue = &slot->queue[slot->queue_sel];
 	if (offset == VIRTIO_MMIO_QUEUE_READY) {
 		write_ready(slot, value);
 		return;
@@ -525,12 +531,10 @@ static void write_register(struct slot *slot, u32 offset, u32 value)
 bool virtio_access(struct cpu *cpu, struct mmio *mmio)
 {
 	struct domain *domain = cpu->domain;
-	u64 index = (mmio->addr - window_pages.base) / PAGE_SIZE;
-	struct slot *slot;
+	struct slot *slot = slot_at((mmio->addr - window_pages.base) / PAGE_SIZE);
 
-	if (index >= slot_count || slots[index].frontend != domain)
+	if (!slot || slot->frontend != domain)
 		return false;
-	slot = &slots[index];
 	mmio->offset = mmio->addr & (PAGE_SIZE - 1);
 	if (mmio->write && mmio->size == 4 && mmio->offset == VIRTIO_MMIO_QUEUE_NOTIFY)
 		return virtio_notify(cpu, mmio->addr, mmio->value);
@@ -551,10 +555,10 @@ bool virtio_access(struct cpu *cpu, struct mmio *mmio)
 
 long virtio_attach(u64 index, u64 device_id, u64 queues, u64 queue_size, u64 features)
 {
-	struct slot *slot = &slots[index];
+	struct slot *slot = slot_at(index);
 	long err = 0;
 
-	if (index >= slot_count || !device_id || device_id > 0xffffffff || !queues ||
+	if (!slot || !device_id || device_id > 0xffffffff || !queues ||
 		queues > LICHEN_QUEUES)
 		return -EINVAL;
 	if (!queue_size || queue_size > QUEUE_SIZE_MAX || queue_size & (queue_size - 1))
@@ -597,9 +601,9 @@ static void slot_detach(struct slot *slot)
 
 long virtio_detach(u64 index)
 {
-	struct slot *slot = &slots[index];
+	struct slot *slot = slot_at(index);
 
-	if (index >= slot_count)
+	if (!slot)
 		return -EINVAL;
 	spin_lock(&slot->lock);
 	if (slot->device_id)
@@ -610,9 +614,9 @@ long virtio_detach(u64 index)
 
 long virtio_reset_done(u64 index, u64 generation)
 {
-	struct slot *slot = &slots[index];
+	struct slot *slot = slot_at(index);
 
-	if (index >= slot_count)
+	if (!slot)
 		return -EINVAL;
 	spin_lock(&slot->lock);
 	if (slot->resetting && slot->generation == generation) {
@@ -626,9 +630,9 @@ long virtio_reset_done(u64 index, u64 generation)
 
 long virtio_signal(u64 index, u64 bits)
 {
-	struct slot *slot = &slots[index];
+	struct slot *slot = slot_at(index);
 
-	if (index >= slot_count || bits & ~(u64)(LICHEN_SIGNAL_USED | LICHEN_SIGNAL_CONFIG))
+	if (!slot || bits & ~(u64)(LICHEN_SIGNAL_USED | LICHEN_SIGNAL_CONFIG))
 		return -EINVAL;
 	spin_lock(&slot->lock);
 	if (slot->device_id && bits)
@@ -649,9 +653,9 @@ static void slot_needs_reset(struct slot *slot)
 
 long virtio_needs_reset(u64 index)
 {
-	struct slot *slot = &slots[index];
+	struct slot *slot = slot_at(index);
 
-	if (index >= slot_count)
+	if (!slot)
 		return -EINVAL;
 	spin_lock(&slot->lock);
 	slot_needs_reset(slot);
@@ -661,9 +665,9 @@ long virtio_needs_reset(u64 index)
 
 long virtio_queue_channel(u64 index, u64 queue, u64 channel)
 {
-	struct slot *slot = &slots[index];
+	struct slot *slot = slot_at(index);
 
-	if (index >= slot_count || queue >= LICHEN_QUEUES || channel >= channel_count)
+	if (!slot || queue >= LICHEN_QUEUES || channel >= channel_count)
 		return -EINVAL;
 	spin_lock(&slot->lock);
 	slot->queue[queue].channel = channel;

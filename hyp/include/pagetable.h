@@ -45,7 +45,4 @@ struct pagetable {
  */
 void pagetable_map(struct pagetable *table, u64 base, u64 size, u64 attributes);
 
-/* The leaf entry that maps `addr`, or 0. */
-u64 pagetable_lookup(const struct pagetable *table, u64 addr);
-
 #endif
