@@ -17,10 +17,10 @@ void spin_lock(spinlock_t *l) NO_LOCK_ANALYSIS
 
 bool spin_trylock(spinlock_t *l) NO_LOCK_ANALYSIS
 {
-	u16 owner = atomic_load_explicit(&l->owner, memory_order_relaxed);
+	/* Acquire: what the last owner did before it counted its release is seen. */
+	u16 owner = atomic_load_explicit(&l->owner, memory_order_acquire);
 	u16 expected = owner;
 
-	/* Free if the next ticket is the one that is served: then it is drawn. */
 	return atomic_compare_exchange_strong_explicit(
 		&l->next, &expected, (u16)(owner + 1), memory_order_acquire, memory_order_relaxed);
 }
