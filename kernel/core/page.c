@@ -169,6 +169,19 @@ static u64 kept_back(const struct zone *zone, unsigned flags)
 	return flags & ALLOC_NOFAIL_RESERVE ? 0 : flags & ALLOC_USER ? 2 * zone->reserve : zone->reserve;
 }
 
+static struct {
+	u64 count;
+} __aligned(64) cpu_page_allocations[CPUS_MAX];
+
+u64 page_allocations(void)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < cpu_count(); i++)
+		sum += cpu_page_allocations[i].count;
+	return sum;
+}
+
 struct page *page_alloc(unsigned order, unsigned flags)
 {
 	u32 index = separate && flags & ALLOC_POOL ? ZONE_POOL : ZONE_PRIVATE;
@@ -189,6 +202,7 @@ struct page *page_alloc(unsigned order, unsigned flags)
 		page = zone_alloc(zone, order);
 		spin_unlock(&zone->lock);
 	}
+	cpu_page_allocations[cpu_id()].count += !!page;
 	irq_restore(irqs);
 	if (unlikely(!page))
 		return NULL;

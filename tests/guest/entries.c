@@ -15,6 +15,7 @@
 #include "check.h"
 
 #define SECONDS 10
+#define OPENING 8 /* what opening the disk and having a buffer may cost in all, allocations or bytes */
 #define READS 1000
 #define DISK "/dev/vda"
 
@@ -94,6 +95,48 @@ static void idle(void)
 static char report[16384];
 static size_t report_used;
 
+/* What a request must not do: counters of the kernel and of the backend (virtio/include/lichen/abi.h). */
+static const char *const costs[] = {"slab_allocations", "page_allocations", "bytes_copied", "io_bytes_copied",
+	"backend_bytes_copied", "backend_allocations"};
+#define COSTS (sizeof(costs) / sizeof(costs[0]))
+
+static void read_costs(int64_t value[COSTS + 1])
+{
+	static char text[4096];
+	int fd = open("/proc/lichen/counters", O_RDONLY);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	for (size_t i = 0; i <= COSTS; i++) {
+		const char *name = i < COSTS ? costs[i] : "backend_requests";
+		char *line = text;
+
+		while (line && (strncmp(line, name, strlen(name)) || line[strlen(name)] != ' '))
+			line = (line = strchr(line, '\n')) ? line + 1 : NULL;
+		CHECK(line != NULL);
+		value[i] = line ? strtoll(line + strlen(name), NULL, 10) : -1;
+	}
+}
+
+/* Reads of the disk move no byte by the CPU and allocate nothing, on either side. */
+static void check_costs(void)
+{
+	int64_t first[COSTS + 1], second[COSTS + 1], last[COSTS + 1];
+
+	read_costs(first);
+	read_costs(second);
+	read_disk();
+	read_costs(last);
+	CHECK(last[COSTS] - second[COSTS] >= READS);
+	for (size_t i = 0; i < COSTS; i++) {
+		int64_t cost = last[i] - second[i] - (second[i] - first[i]);
+
+		fprintf(stderr, "%s of %d reads: %lld\n", costs[i], READS, (long long)cost);
+		CHECK(cost <= OPENING);
+	}
+}
+
 /* How many entries `action` caused, less those of the counting itself. */
 static int64_t count(const char *name, void (*action)(void))
 {
@@ -128,5 +171,6 @@ int main(void)
 	CHECK(idling == 0);
 	CHECK(computing == 0);
 	CHECK(reading <= 2 * READS);
+	check_costs();
 	return CHECK_RESULT();
 }

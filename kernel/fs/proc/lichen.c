@@ -12,6 +12,7 @@
 #include <lichen/block.h>
 #include <lichen/cpu.h>
 #include <lichen/devicetree.h>
+#include <virtio/device.h>
 #include <libfdt.h>
 
 static const u64 *statistics; /* the hypervisor's page, or NULL */
@@ -73,8 +74,21 @@ static void add_device(struct block_device *device, void *arg)
 	sum->sectors_written += device->sectors_written;
 }
 
+static void add_backend(struct virtio_device *device, void *arg)
+{
+	struct lichen_backend_counters *sum = arg, counters;
+
+	if (device->id != VIRTIO_ID_BLOCK || !virtio_backend_counters(device, &counters))
+		return;
+	sum->requests += counters.requests;
+	sum->bytes_copied += counters.bytes_copied;
+	sum->allocations += counters.allocations;
+	sum->signals += counters.signals;
+}
+
 static void counters_show(struct proc_text *text, const struct proc_target *target)
 {
+	struct lichen_backend_counters backend = {0};
 	struct block_sum sum = {0};
 	u64 interrupts = 0, switches = 0, idle = 0, entries = 0, dentries, unused, inodes, unused_inodes;
 	struct memory_info m;
@@ -87,6 +101,7 @@ static void counters_show(struct proc_text *text, const struct proc_target *targ
 	for (u32 i = 0; i < statistics_rows; i++)
 		entries += statistic(i, LICHEN_STATS_ENTRIES);
 	block_for_each(add_device, &sum);
+	virtio_for_each(add_backend, &backend);
 	dcache_stats(&dentries, &unused);
 	inode_stats(&inodes, &unused_inodes);
 	memory_info(&m);
@@ -97,7 +112,13 @@ static void counters_show(struct proc_text *text, const struct proc_target *targ
 	COUNTER("switches", switches);
 	COUNTER("idle_ns", idle);
 	COUNTER("slab_allocations", slab_allocations());
-	COUNTER("bytes_copied", kiov_bytes_copied());
+	COUNTER("page_allocations", page_allocations());
+	COUNTER("bytes_copied", kiov_bytes_copied()); /* between the kernel and programs, by read and write */
+	COUNTER("io_bytes_copied", atomic_load(&io_bytes_copied)); /* to where devices can reach them */
+	COUNTER("backend_requests", backend.requests);
+	COUNTER("backend_bytes_copied", backend.bytes_copied);
+	COUNTER("backend_allocations", backend.allocations);
+	COUNTER("backend_signals", backend.signals);
 	COUNTER("block_reads", sum.reads);
 	COUNTER("block_writes", sum.writes);
 	COUNTER("block_bytes_read", sum.sectors_read * 512);

@@ -50,6 +50,8 @@ struct page {
 
 /* 2^order contiguous pages with reference count 1, or NULL. Never blocks; kicks reclaim when memory gets low. */
 struct page *page_alloc(unsigned order, unsigned flags);
+/* Successful calls since boot: for tests of hot paths. */
+u64 page_allocations(void);
 void page_get(struct page *page);
 /* Drops a reference; the last one frees the block. */
 void page_put(struct page *page);
