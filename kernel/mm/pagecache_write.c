@@ -2,17 +2,18 @@
 /*
  * write(2) through the page cache, page by page: the page is read first only if a part of what the file holds stays. User
  * memory may be a mapping of the very page that is written, so a copy never waits while the page is locked: it is undone
- * and made again after the fault.
+ * and made again after the fault. If the fault cannot be resolved, what comes before it is written all the same.
  */
 #include "internal.h"
 #include <lichen/string.h>
+#include <lichen/process.h>
 #include <lichen/task.h>
 #include <asm/errno.h>
 
 /* Bytes of this page that are written now. */
 static u64 write_step(const struct page_cache_write_frame *f)
 {
-	return min(PAGE_SIZE - (f->pos & ~PAGE_MASK), (u64)f->from->left);
+	return min(min(PAGE_SIZE - (f->pos & ~PAGE_MASK), (u64)f->from->left), f->limit);
 }
 
 /* Does the write cover all that the file has in this page? */
@@ -42,21 +43,29 @@ static struct page *write_page(struct page_cache_write_frame *f)
 	return page;
 }
 
-/* Fills a new page: what the file does not have is zero. False: the copy was short, nothing has happened. */
+/* Fills a new page: what the file does not have is zero. False: the copy was short, only `from` has moved. */
 static bool fill_new(struct page_cache_write_frame *f)
 {
 	char *to = page_address(f->page);
 	u64 offset = f->pos & ~PAGE_MASK;
-	struct kiov_mark mark = kiov_mark(f->from);
 
-	if (kiov_read(f->from, to + offset, f->n) != f->n) {
-		kiov_rewind(f->from, &mark);
+	f->copied = kiov_read(f->from, to + offset, f->n);
+	if (f->copied != f->n)
 		return false;
-	}
 	memset(to, 0, offset);
 	memset(to + offset + f->n, 0, PAGE_SIZE - offset - f->n);
 	page_set(f->page, PAGE_UPTODATE | PAGE_REFERENCED);
 	return true;
+}
+
+/* The fault at which a page's filling stopped is resolved, or is not (error): back to the page's beginning. */
+static long refill(struct page_cache_write_frame *f, long error)
+{
+	kiov_rewind(f->from, &f->mark);
+	if (!error || !f->copied)
+		return error;
+	f->limit = f->copied; /* as much as there is, then to the fault again */
+	return 0;
 }
 
 /* n bytes of this page are in: the file has grown by them, and must be written. */
@@ -68,6 +77,7 @@ static void written(struct page_cache_write_frame *f, u64 n)
 		return;
 	cache_will_store(f->cache, f->page);
 	page_cache_dirty(f->page);
+	f->limit = ~0ull;
 	f->pos += n;
 	f->done += n;
 	if (f->pos > inode->size) {
@@ -79,6 +89,7 @@ static void written(struct page_cache_write_frame *f, u64 n)
 ASYNC_DEFINE(page_cache_write)
 {
 	ASYNC_BEGIN;
+	f->limit = ~0ull;
 	while (f->from->left) {
 		f->n = write_step(f);
 		if (f->cache->ops->prepare) {
@@ -111,7 +122,10 @@ ASYNC_DEFINE(page_cache_write)
 
 			written(f, n);
 			f->error = n == f->n ? 0 : -EAGAIN;
+			f->filling = false;
 		} else {
+			f->mark = kiov_mark(f->from);
+			f->filling = true;
 			/* It is ours: nobody else sees it before it is UPTODATE. */
 			f->error = fill_new(f) ? 0 : -EAGAIN;
 			if (f->error)
@@ -123,12 +137,17 @@ ASYNC_DEFINE(page_cache_write)
 		page_put(f->page);
 		if (f->error) {
 			AWAIT(kiov_fault_in, .iov = f->from, .write = false);
-			f->error = RESULT;
+			f->error = f->filling ? refill(f, RESULT) : RESULT;
 			if (f->error)
 				break;
 		}
-		if (unlikely(task_should_yield(self)))
+		if (unlikely(task_should_yield(self))) {
+			if (signal_fatal_pending(thread_of(self))) {
+				f->error = -EINTR;
+				break;
+			}
 			AWAIT(task_yield);
+		}
 		if (unlikely(f->cache->ops->write && writeback_too_dirty()))
 			AWAIT(page_cache_sync, .cache = f->cache, .start = 0, .end = ~0ull);
 	}

@@ -5,7 +5,7 @@
  * memory comes back.
  *
  * Workers make the calls, most without privilege, some as root (without those calls with which root may rightly
- * end the machine or the test). A timer interrupts calls that block; a worker that stands still or dies is replaced.
+ * end the machine or the test). An argument is another seed. A timer interrupts calls that block; a worker that stands still or dies is replaced.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -37,6 +37,7 @@
 #define DIRECTORY "/tmp/wild"
 
 static volatile uint32_t *shared_calls; /* how many were made, by all workers */
+static uint64_t first_seed;
 static volatile uint32_t *shared_number; /* the last one: for people, when something goes wrong */
 static uint64_t seed;
 static char *pages; /* four: read and write, read only, none, read and write */
@@ -164,7 +165,7 @@ static void worker_prepare(void)
 
 static void __attribute__((noreturn)) worker(uint64_t start, unsigned int calls, bool root)
 {
-	seed = start * 0x9e3779b97f4a7c15 + 1;
+	seed = (start + first_seed * 1000000007) * 0x9e3779b97f4a7c15 + 1;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setsid();
 	worker_prepare();
@@ -227,7 +228,8 @@ static void round_of_calls(unsigned int calls, bool root)
 		CHECK(pid > 0);
 		if (pid < 0)
 			return;
-		workers++;
+		if (++workers % 10 == 0)
+			fprintf(stderr, "%u calls\n", *shared_calls);
 		while (waitpid(pid, NULL, WNOHANG) == 0) {
 			pause_ms(10);
 			still = *shared_calls == last ? still + 10 : 0;
@@ -295,11 +297,12 @@ static long memory_available(void)
 	return kib;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	long before, after;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	first_seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 0;
 	volatile uint32_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(shared != MAP_FAILED);
 	shared_calls = shared;

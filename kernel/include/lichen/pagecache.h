@@ -83,8 +83,8 @@ void page_cache_dirty(struct page *page);
  * The caller of write holds inode->lock and has set the times.
  */
 ASYNC_DECLARE(page_cache_read, struct page_cache *cache; struct kiov *to; u64 pos; u64 done; struct page *page;);
-ASYNC_DECLARE(page_cache_write, struct page_cache *cache; struct kiov *from; u64 pos; u64 done; u64 n; struct page *page;
-	struct kiov_mark mark; long error;);
+ASYNC_DECLARE(page_cache_write, struct page_cache *cache; struct kiov *from; u64 pos; u64 done; u64 n; u64 copied;
+	u64 limit; struct page *page; struct kiov_mark mark; long error; bool filling;);
 
 /* Writes dirty pages of [start, end) bytes and waits for them: 0 or the first error. */
 ASYNC_DECLARE(page_cache_sync, struct page_cache *cache; u64 start; u64 end; struct page **pages; u64 index; u32 count; u32 room;
