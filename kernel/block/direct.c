@@ -56,6 +56,19 @@ static bool direct_add(struct block_direct_frame *f, struct page *page)
 	return true;
 }
 
+/* The next page, without waiting: mm_pin_page_fast's results. The kernel's own buffers must lie in the pool. */
+static long direct_pin(struct block_direct_frame *f, struct task *self)
+{
+	if (unlikely(f->iov->kernel)) {
+		f->page = address_page((void *)(uintptr_t)direct_address(f->iov));
+		if (!f->page || !page_test(f->page, PAGE_POOL))
+			return -EINVAL;
+		page_get(f->page);
+		return 0;
+	}
+	return mm_pin_page_fast(thread_of(self)->mm, direct_address(f->iov), f->op == BLOCK_READ, true, &f->page);
+}
+
 static void direct_unpin(struct block_direct_frame *f)
 {
 	for (u32 i = 0; i < f->pinned; i++)
@@ -68,7 +81,7 @@ ASYNC_DEFINE(block_direct)
 	long error;
 
 	ASYNC_BEGIN;
-	if (unlikely(f->iov->kernel || !direct_aligned(f->device, f->iov, f->bytes)))
+	if (unlikely(!direct_aligned(f->device, f->iov, f->bytes)))
 		ASYNC_RETURN(-EINVAL);
 	f->segments = f->own_segments;
 	f->pages = f->own_pages;
@@ -93,7 +106,7 @@ ASYNC_DEFINE(block_direct)
 		};
 		f->taken = 0;
 		while (f->taken < f->bytes - f->done && f->pinned < f->room) {
-			error = mm_pin_page_fast(thread_of(self)->mm, direct_address(f->iov), f->op == BLOCK_READ, true, &f->page);
+			error = direct_pin(f, self);
 			if (unlikely(error)) {
 				if (error == -EAGAIN) {
 					AWAIT(mm_pin_page, .mm = thread_of(self)->mm, .address = direct_address(f->iov),

@@ -301,7 +301,8 @@ ASYNC(inode_evict, struct inode *inode;)
 			log_ratelimited(LOG_ERR, "inode %llu of %s could not be written: error %ld",
 				(unsigned long long)inode->number, fs->name, -RESULT);
 	}
-	if (inode->cache.count)
+	/* Even one without pages may be on the list of those to be written. */
+	if (inode->cache.ops)
 		AWAIT(page_cache_destroy, .cache = &f->inode->cache);
 	if (fs->evict_inode)
 		AWAIT_OP(fs->evict_inode, fs_inode, .inode = f->inode);
