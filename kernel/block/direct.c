@@ -63,15 +63,14 @@ static long direct_pin(struct block_direct_frame *f, struct task *self)
 		f->page = address_page((void *)(uintptr_t)direct_address(f->iov));
 		if (!f->page || !page_test(f->page, PAGE_POOL))
 			return -EINVAL;
-		page_get(f->page);
-		return 0;
+		return 0; /* the caller's, who waits: no reference is needed */
 	}
 	return mm_pin_page_fast(thread_of(self)->mm, direct_address(f->iov), f->op == BLOCK_READ, true, &f->page);
 }
 
 static void direct_unpin(struct block_direct_frame *f)
 {
-	for (u32 i = 0; i < f->pinned; i++)
+	for (u32 i = 0; i < f->pinned && !f->iov->kernel; i++)
 		page_put(f->pages[i]);
 	f->pinned = 0;
 }
@@ -119,7 +118,8 @@ ASYNC_DEFINE(block_direct)
 				}
 			}
 			if (!direct_add(f, f->page)) {
-				page_put(f->page);
+				if (!f->iov->kernel)
+					page_put(f->page);
 				break;
 			}
 		}

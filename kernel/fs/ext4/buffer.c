@@ -281,7 +281,9 @@ void buffer_dirty(struct ext4 *fs, struct buffer *buffer)
 	if (atomic_load_explicit(&buffer->state, memory_order_relaxed) & (BUFFER_DIRTY | BUFFER_GONE))
 		return;
 	spin_lock(&cache->lock);
-	if (!(atomic_fetch_or(&buffer->state, BUFFER_DIRTY) & BUFFER_DIRTY)) {
+	if (atomic_load(&buffer->state) & BUFFER_WRITING) {
+		atomic_fetch_or(&buffer->state, BUFFER_AGAIN);
+	} else if (!(atomic_fetch_or(&buffer->state, BUFFER_DIRTY) & BUFFER_DIRTY)) {
 		buffer->refcount++;
 		list_add_tail(&cache->dirty, &buffer->dirty_node);
 		first = !cache->dirty_count++;
@@ -470,12 +472,18 @@ static void next_run(struct ext4 *fs, struct list *writing, struct buffer_reques
 
 static void run_done(struct ext4 *fs, struct buffer_request *r)
 {
+	bool again;
+
 	r->used = false;
 	while (!list_empty(&r->buffers)) {
 		struct buffer *buffer = list_first(&r->buffers, struct buffer, dirty_node);
 
 		list_remove(&buffer->dirty_node);
-		atomic_fetch_and(&buffer->state, ~BUFFER_WRITING);
+		spin_lock(&fs->buffers.lock);
+		again = atomic_fetch_and(&buffer->state, ~(BUFFER_WRITING | BUFFER_AGAIN)) & BUFFER_AGAIN;
+		spin_unlock(&fs->buffers.lock);
+		if (again)
+			buffer_dirty(fs, buffer);
 		buffer_put(fs, buffer);
 	}
 	wait_wake_all(&fs->buffers.wait);

@@ -26,6 +26,7 @@ enum buffer_state {
 	BUFFER_DIRTY = 4,
 	BUFFER_WRITING = 8,
 	BUFFER_GONE = 16, /* forgotten: out of the hash */
+	BUFFER_AGAIN = 64, /* dirtied while WRITING: group descriptors and the superblock, which change when they are sealed */
 	BUFFER_UNSEALED = 32, /* its checksum is computed when it is committed */
 };
 
