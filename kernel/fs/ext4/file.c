@@ -386,13 +386,16 @@ ASYNC(punch_range, struct inode *inode; u64 pos; u64 end;)
 		ASYNC_RETURN(0);
 	AWAIT(page_cache_sync, .cache = &f->inode->cache, .start = f->pos, .end = f->end);
 	AWAIT(page_cache_discard, .cache = &f->inode->cache, .start = f->pos, .end = f->end);
-	AWAIT(zero_part, .inode = f->inode, .pos = f->pos, .end = min(f->end, align_up(f->pos, PAGE_SIZE)));
-	if (RESULT < 0)
-		ASYNC_RETURN(RESULT);
-	if (align_down(f->end, PAGE_SIZE) > f->pos)
+	if (f->pos & (PAGE_SIZE - 1) || f->end - f->pos < PAGE_SIZE) {
+		AWAIT(zero_part, .inode = f->inode, .pos = f->pos, .end = min(f->end, align_down(f->pos, PAGE_SIZE) + PAGE_SIZE));
+		if (RESULT < 0)
+			ASYNC_RETURN(RESULT);
+	}
+	if (align_down(f->end, PAGE_SIZE) > f->pos) {
 		AWAIT(zero_part, .inode = f->inode, .pos = align_down(f->end, PAGE_SIZE), .end = f->end);
-	if (RESULT < 0)
-		ASYNC_RETURN(RESULT);
+		if (RESULT < 0)
+			ASYNC_RETURN(RESULT);
+	}
 	first = align_up(f->pos, PAGE_SIZE) >> ext4_of(f->inode)->block_bits;
 	last = align_down(f->end, PAGE_SIZE) >> ext4_of(f->inode)->block_bits;
 	if (first < last) {

@@ -379,8 +379,8 @@ struct page *page_alloc(unsigned order, unsigned flags)
 		atomic_fetch_add(&allocated, 1);
 	}
 	pthread_mutex_unlock(&arena_lock);
-	if (page && (!pool_is_separate() || flags & ALLOC_POOL))
-		page_set(page, PAGE_POOL);
+	for (u32 i = 0; page && i < n && (!pool_is_separate() || flags & ALLOC_POOL); i++)
+		page_set(&page[i], PAGE_POOL);
 	if (page)
 		memset(page_address(page), flags & ALLOC_ZERO ? 0 : 0xa5, PAGE_SIZE << order);
 	return page;
