@@ -55,6 +55,8 @@ struct block_queue {
 	struct block_request *requests; /* one a head; they stay from reset to reset */
 	unsigned int request_count;
 	struct vring_chain chain; /* the consumer's */
+	/* What the path costs; written by the consumer. */
+	u64 served, allocations, copied;
 };
 
 struct block {
@@ -244,6 +246,7 @@ static void request_ranges(struct block_request *request, const struct vring_cha
 	}
 	count = length / sizeof(ranges[0]);
 	chain_read(chain, sizeof(struct virtio_blk_outhdr), ranges, length);
+	request->queue->copied += length;
 	for (i = 0; i < count; i++) {
 		u64 sector = le64_to_cpu(ranges[i].sector), n = le32_to_cpu(ranges[i].num_sectors);
 		u32 flags = le32_to_cpu(ranges[i].flags);
@@ -302,6 +305,7 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 
 	request->status = last->data + last->length - 1;
 	request->written = 1;
+	queue->served++;
 	spin_lock_irqsave(&queue->lock, flags);
 	request->in_flight = true;
 	queue->in_flight++;
@@ -321,6 +325,7 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 	case VIRTIO_BLK_T_GET_ID:
 		chain_write(chain, block->id, min_t(u32, sizeof(block->id), chain->writable_bytes - 1));
 		slot_count(block->slot->index, bytes_copied, sizeof(block->id));
+		queue->copied += sizeof(block->id);
 		request->written = chain->writable_bytes;
 		request_end(request, VIRTIO_BLK_S_OK);
 		break;
@@ -486,9 +491,26 @@ static void block_release(struct slot *slot)
 	block_free(block);
 }
 
+/* The headers (16 bytes a request) are not data; what is counted is data that went through other memory. */
+static void block_report(struct slot *slot)
+{
+	struct block *block = slot->owner;
+	u64 served = 0, allocations = 0, copied = 0;
+	unsigned int q;
+
+	for (q = 0; q < block->queue_count; q++) {
+		served += READ_ONCE(block->queues[q].served);
+		allocations += READ_ONCE(block->queues[q].allocations);
+		copied += READ_ONCE(block->queues[q].copied);
+	}
+	slot_info(slot, "%pg served %llu requests, %llu allocations, %llu bytes copied\n", block->bdev, served, allocations,
+		  copied);
+}
+
 static const struct slot_operations block_operations = {
 	.kick = block_kick,
 	.change = block_change,
+	.report = block_report,
 	.release = block_release,
 };
 

@@ -37,6 +37,7 @@ static ssize_t chardev_read(struct file *file, char __user *to, size_t length, l
 		if (error)
 			return error;
 	}
+	slots_report();
 	return copy_to_user(to, &bits, sizeof(bits)) ? -EFAULT : sizeof(bits);
 }
 

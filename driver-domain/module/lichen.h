@@ -105,6 +105,8 @@ struct slot_operations {
 	void (*kick)(struct slot *slot, u64 queues);
 	/* In a worker: status or generation changed. */
 	void (*change)(struct slot *slot, const struct view *view);
+	/* The machine goes off: one line of the log on what was served. May be NULL. */
+	void (*report)(struct slot *slot);
 	/* In a worker, after the last kick and change: free everything. */
 	void (*release)(struct slot *slot);
 };
@@ -135,6 +137,8 @@ int slot_attach(const struct slot_attach *what);
 /* Detach it and release it; returns after the last operation. Nothing if the slot is free. Sleeps. */
 void slot_detach(unsigned int slot);
 struct slot *slot_get(unsigned int slot);
+/* Let every owner report. Sleeps. */
+void slots_report(void);
 /* The channels' entry: never sleeps for the first, may for the second. */
 void slot_changed(unsigned int slot);
 void slot_kicked(unsigned int slot, u64 queues);

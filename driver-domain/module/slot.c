@@ -105,6 +105,17 @@ void slot_detach(unsigned int index)
 	mutex_unlock(&slots_lock);
 }
 
+void slots_report(void)
+{
+	unsigned int i;
+
+	mutex_lock(&slots_lock);
+	for (i = 0; i < lichen_window.slots; i++)
+		if (slots[i].operations && slots[i].operations->report)
+			slots[i].operations->report(&slots[i]);
+	mutex_unlock(&slots_lock);
+}
+
 int slots_start(void)
 {
 	unsigned int i;
