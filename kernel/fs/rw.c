@@ -100,7 +100,22 @@ ASYNC(io_here, struct file *file; struct kiov *iov; u32 direction; u32 flags; bo
 	ASYNC_END;
 }
 
-/* The two hot calls: streams have no frame between this one and their operation. */
+/* Nobody else sees the position, and nothing special is asked of a write. */
+static inline bool is_private(const struct file *file)
+{
+	return likely(atomic_load_explicit(&file->refcount, memory_order_relaxed) == 1) && !(file->flags & (O_APPEND | O_DSYNC));
+}
+
+/* Streams have a position too, which nobody looks at. */
+static inline void moved(struct file *file, long n, u32 event)
+{
+	if (n > 0) {
+		file->pos += (u64)n;
+		NOTIFY_FILE(file, event);
+	}
+}
+
+/* The two hot calls: there is no frame between this one and the file's operation. */
 #define RW_FRAME SYS_ARG(int, number) SYS_ARG(char __user *, buf) SYS_ARG(size_t, count) struct fd_use fd; long n; struct kiov iov;
 
 SYSCALL_ASYNC(read, 3, RW_FRAME)
@@ -114,10 +129,12 @@ SYSCALL_ASYNC(read, 3, RW_FRAME)
 		f->n = -EFAULT;
 	if (likely(!f->n)) {
 		kiov_init_user(&f->iov, f->buf, min(f->count, RW_MAX));
-		if (f->fd.file->mode & FILE_SEEK)
+		if (likely(!(f->fd.file->mode & FILE_SEEK) || is_private(f->fd.file))) {
+			AWAIT_OP(f->fd.file->ops->read, file_read, .file = f->fd.file, .to = &f->iov, .pos = f->fd.file->pos);
+			moved(f->fd.file, RESULT, IN_ACCESS);
+		} else {
 			AWAIT(io_here, .file = f->fd.file, .iov = &f->iov, .direction = IO_READ);
-		else
-			AWAIT_OP(f->fd.file->ops->read, file_read, .file = f->fd.file, .to = &f->iov);
+		}
 		if (likely(!f->fd.counted))
 			ASYNC_RETURN(RESULT);
 		f->n = RESULT;
@@ -138,10 +155,12 @@ SYSCALL_ASYNC(write, 3, RW_FRAME)
 		f->n = -EFAULT;
 	if (likely(!f->n)) {
 		kiov_init_user(&f->iov, f->buf, min(f->count, RW_MAX));
-		if (f->fd.file->mode & FILE_SEEK)
+		if (likely(!(f->fd.file->mode & FILE_SEEK) || is_private(f->fd.file))) {
+			AWAIT_OP(f->fd.file->ops->write, file_write, .file = f->fd.file, .from = &f->iov, .pos = f->fd.file->pos);
+			moved(f->fd.file, RESULT, IN_MODIFY);
+		} else {
 			AWAIT(io_here, .file = f->fd.file, .iov = &f->iov, .direction = IO_WRITE);
-		else
-			AWAIT_OP(f->fd.file->ops->write, file_write, .file = f->fd.file, .from = &f->iov);
+		}
 		if (likely(!f->fd.counted))
 			ASYNC_RETURN(RESULT);
 		f->n = RESULT;

@@ -77,10 +77,33 @@ ASYNC_DEFINE(path_at)
 	ASYNC_END;
 }
 
+/* The name is empty (or NULL), and that is allowed: the call is about the descriptor. */
+static bool is_about_descriptor(const char __user *name, u32 flags)
+{
+	char first;
+
+	return (flags & AT_EMPTY_PATH) && (!name || (!copy_from_user(&first, name, 1) && !first));
+}
+
+/* glibc's fstat(3) comes here, too. */
 SYSCALL_ASYNC(newfstatat, 4, SYS_ARG(int, dirfd) SYS_ARG(const char __user *, name) SYS_ARG(struct stat __user *, to) SYS_ARG(u32, flags)
-	struct path path; long error;)
+	struct path path; long error; struct fd_use fd;)
 {
 	ASYNC_BEGIN;
+	if (f->flags == AT_EMPTY_PATH && f->dirfd >= 0 && is_about_descriptor(f->name, f->flags)) {
+		f->fd = fd_begin_any(self, f->dirfd);
+		if (!f->fd.file)
+			ASYNC_RETURN(-EBADF);
+		refresh(f->fd.file->inode);
+		while (put_stat(f->to, f->fd.file->inode)) {
+			AWAIT(fault_in, .address = f->to, .n = sizeof(struct stat), .write = true);
+			f->error = RESULT;
+			if (f->error)
+				break;
+		}
+		FD_END(f->fd);
+		ASYNC_RETURN(f->error);
+	}
 	if (f->flags & ~(u32)(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE))
 		ASYNC_RETURN(-EINVAL);
 	AWAIT(path_at, .dirfd = f->dirfd, .name = f->name, .flags = f->flags, .path = &f->path);

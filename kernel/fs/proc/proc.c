@@ -121,6 +121,21 @@ void text_printf(struct proc_text *text, const char *format, ...)
 	text->used += (size_t)n;
 }
 
+void text_decimal(struct proc_text *text, s64 value)
+{
+	char digits[24], *p = digits + sizeof(digits);
+	u64 v = value < 0 ? -(u64)value : (u64)value;
+
+	*--p = ' ';
+	do {
+		*--p = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	if (value < 0)
+		*--p = '-';
+	text_append(text, p, (size_t)(digits + sizeof(digits) - p));
+}
+
 /* --- inodes --- */
 static u64 mix(u64 h, u64 v)
 {

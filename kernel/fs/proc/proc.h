@@ -22,6 +22,8 @@ struct proc_text {
 	bool failed; /* no memory */
 };
 void text_printf(struct proc_text *text, const char *format, ...) __printf(2, 3);
+/* A number and a blank. */
+void text_decimal(struct proc_text *text, s64 value);
 void text_append(struct proc_text *text, const char *data, size_t n);
 /* Room for n bytes at the end, which the caller fills and adds to text->used; NULL without memory. */
 char *text_room(struct proc_text *text, size_t n);

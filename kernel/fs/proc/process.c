@@ -152,25 +152,33 @@ static void stat_show(struct proc_text *text, const struct proc_target *target)
 {
 	struct snapshot s;
 	struct mm *mm = target_mm(target);
-	bool may = may_inspect(target);
+	bool may = may_inspect(target), realtime;
 
 	take(target, &s);
-	text_printf(text, "%d (%s) %c %d %d %d %d %d 0 ", s.tid, s.name, s.state, s.parent, s.group, s.session, (int)s.tty, s.tty_group);
-	text_printf(text, "%llu %llu %llu %llu ", llu(s.usage.minor), llu(s.children.minor), llu(s.usage.major), llu(s.children.major));
-	text_printf(text, "%llu %llu %llu %llu ", llu(ticks(s.usage.user)), llu(ticks(s.usage.system)), llu(ticks(s.children.user)), llu(ticks(s.children.system)));
-	text_printf(text, "%d %d %u 0 %llu ", s.policy == SCHED_FIFO || s.policy == SCHED_RR ? -1 - (int)s.rt_priority : 20 + s.nice, s.nice, s.threads, llu(ticks(s.start)));
-	text_printf(text, "%llu %llu %llu ", llu(s.vsize), llu(s.rss), llu(target->process->limits[RLIMIT_RSS].rlim_cur));
-	if (mm && may)
-		text_printf(text, "%llu %llu %llu 0 0 ", llu(mm->start_code), llu(mm->end_code), llu(mm->start_stack));
-	else
-		text_printf(text, "%d %d 0 0 0 ", mm ? 1 : 0, mm ? 1 : 0);
-	text_printf(text, "%llu %llu %llu %llu %d 0 0 ", llu(s.pending & 0x7fffffff), llu(s.blocked & 0x7fffffff), llu(s.ignored & 0x7fffffff), llu(s.caught & 0x7fffffff), s.state == 'S');
-	text_printf(text, "%d %u %u %u 0 0 0 ", s.exit_signal, s.cpu, s.rt_priority, s.policy);
-	if (mm && may)
-		text_printf(text, "%llu %llu %llu %llu %llu %llu %llu ", llu(mm->start_data), llu(mm->end_data), llu(mm->start_brk), llu(mm->arg_start), llu(mm->arg_end), llu(mm->env_start), llu(mm->env_end));
-	else
-		text_printf(text, "0 0 0 0 0 0 0 ");
-	text_printf(text, "%d\n", may ? s.exit_status : 0);
+	realtime = s.policy == SCHED_FIFO || s.policy == SCHED_RR;
+	text_printf(text, "%d (%s) %c ", s.tid, s.name, s.state);
+	const s64 fields[] = {
+		s.parent, s.group, s.session, (s32)s.tty, s.tty_group, 0 /* flags */,
+		(s64)s.usage.minor, (s64)s.children.minor, (s64)s.usage.major, (s64)s.children.major,
+		(s64)ticks(s.usage.user), (s64)ticks(s.usage.system), (s64)ticks(s.children.user), (s64)ticks(s.children.system),
+		realtime ? -1 - (s64)s.rt_priority : 20 + s.nice, s.nice, s.threads, 0, (s64)ticks(s.start),
+		(s64)s.vsize, (s64)s.rss,
+	};
+	for (u32 i = 0; i < ARRAY_SIZE(fields); i++)
+		text_decimal(text, fields[i]);
+	text_printf(text, "%llu ", llu(target->process->limits[RLIMIT_RSS].rlim_cur));
+	const bool shown = mm && may;
+	const s64 rest[] = {
+		shown ? (s64)mm->start_code : !!mm, shown ? (s64)mm->end_code : !!mm, shown ? (s64)mm->start_stack : 0, 0, 0,
+		(s64)(s.pending & 0x7fffffff), (s64)(s.blocked & 0x7fffffff), (s64)(s.ignored & 0x7fffffff), (s64)(s.caught & 0x7fffffff),
+		s.state == 'S', 0, 0, s.exit_signal, s.cpu, s.rt_priority, s.policy, 0, 0, 0,
+		shown ? (s64)mm->start_data : 0, shown ? (s64)mm->end_data : 0, shown ? (s64)mm->start_brk : 0, shown ? (s64)mm->arg_start : 0,
+		shown ? (s64)mm->arg_end : 0, shown ? (s64)mm->env_start : 0, shown ? (s64)mm->env_end : 0, may ? s.exit_status : 0,
+	};
+	for (u32 i = 0; i < ARRAY_SIZE(rest); i++)
+		text_decimal(text, rest[i]);
+	if (text->used)
+		text->data[text->used - 1] = '\n';
 	if (mm)
 		mm_put_later(mm);
 }
