@@ -153,6 +153,10 @@ class Machine:
         if done.returncode:
             raise Error(f"qemu-img: {done.stderr.decode(errors='replace').strip()}")
 
+    def _patience(self):
+        """Under -icount an idle machine's clock jumps: 30 s, the driver's patience, can pass while the host reads one block."""
+        return ["nvme_core.io_timeout=1000000", "nvme_core.admin_timeout=1000000"] if self.options.icount else []
+
     def _driver_memory(self):
         """In MiB: what it needs, and a 64th of all: Linux keeps 64 bytes about each page that is shared with it."""
         size = re.fullmatch(r"(\d+)([kKmMgGtT]?)[bB]?", self.options.mem)
@@ -179,7 +183,7 @@ domain linux
   memory {self._driver_memory()}M
   kernel linux.Image
   initrd linux.initrd
-  cmdline {' '.join(['rdinit=/init'] + options.linux_append)}
+  cmdline {' '.join(['rdinit=/init'] + self._patience() + options.linux_append)}
 
 domain {self.frontend}
   cpus 1-
@@ -247,7 +251,7 @@ domain {self.frontend}
         elif self.bare:
             command += ["-kernel", need(self.built("driver-domain/linux.Image"), "the driver domain's Linux")]
             command += ["-initrd", self.path("guest.initrd")]
-            command += ["-append", " ".join(["rdinit=/init", "console=ttyAMA0"] + options.append)]
+            command += ["-append", " ".join(["rdinit=/init", "console=ttyAMA0"] + self._patience() + options.append)]
         else:
             command += ["-kernel", need(self.built("kernel/kernel.img"), "Lichen's kernel")]
             command += ["-initrd", self.path("guest.initrd"), "-append", " ".join(["lichen"] + options.append)]
