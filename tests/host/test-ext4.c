@@ -775,6 +775,115 @@ static void test(const char *options, size_t mib, u32 seed, u32 operations)
 	fflush(stdout);
 }
 
+/* One directory with so many names that its index gets a second level. */
+static void test_names(const char *options, size_t mib, u32 count)
+{
+	struct memory_disk disk;
+	struct inode *root, *dir, *file, *found;
+	struct listing *list = calloc(1, sizeof(*list));
+	char text[64];
+	struct name name = as_name("names");
+
+	srand(count);
+	image_make(options, mib);
+	memory_disk_init(&disk, image, image_bytes);
+	disk.immediate = true;
+	CHECK(!fs_mount(&disk, false, &sb));
+	root = sb->root->inode;
+	dir = (struct inode *)async_run(do_create, .dir = root, .name = &name, .mode = S_IFDIR | 0755);
+	name = as_name("file");
+	file = (struct inode *)async_run(do_create, .dir = root, .name = &name, .mode = S_IFREG | 0644);
+	CHECK(!IS_ERR(dir) && !IS_ERR(file));
+	for (u32 step = 0; step < 3; step++) {
+		for (u32 i = 0; i < count; i++) {
+			snprintf(text, sizeof(text), "%u-name-%x", i, i * 2654435761u);
+			name = as_name(text);
+			if (step == 0)
+				CHECK(!async_run(do_link, .dir = dir, .name = &name, .inode = file));
+			found = lookup(dir, text);
+			if (step == 2 && i % 2)
+				CHECK(PTR_ERR(found) == -2);
+			else
+				CHECK(found == file);
+			if (!IS_ERR(found))
+				put(found);
+			if ((step == 1 && i % 2) || (step == 2 && i % 2 == 0))
+				CHECK(!async_run(do_unlink, .dir = dir, .name = &name, .inode = file));
+		}
+		CHECK(file->nlink == (step == 0 ? count + 1 : step == 1 ? count / 2 + 1 : 1));
+		CHECK(!async_run(do_sync, .sb = sb));
+		image_check();
+	}
+	put(dir);
+	put(file);
+	CHECK(!fs_unmount(sb));
+	image_check();
+	free(list);
+	free(image);
+	printf("ok: %u names, %s\n", count, options);
+	fflush(stdout);
+}
+
+/* Power fails in the middle: what was fsynced before is there, and no access goes wrong; e2fsck may repair the rest. */
+static void test_power_cut(u32 seed)
+{
+	struct memory_disk disk;
+	char text[64], *content = malloc(5000);
+	struct inode *inode;
+	struct name name;
+	u32 i;
+
+	srand(seed);
+	image_make("-b 4096", 64);
+	memory_disk_init(&disk, image, image_bytes);
+	CHECK(!fs_mount(&disk, false, &sb));
+	for (i = 0; i < 40; i++) {
+		snprintf(text, sizeof(text), "kept%u", i);
+		name = as_name(text);
+		memset(content, 'a' + (int)i % 26, 5000);
+		inode = (struct inode *)async_run(do_create, .dir = sb->root->inode, .name = &name, .mode = S_IFREG | 0644);
+		CHECK(async_run(do_io, .inode = inode, .write = true, .buf = content, .n = 5000) == 5000);
+		if (i < 20)
+			CHECK(!async_run(do_fsync, .inode = inode));
+		put(inode);
+	}
+	/* The disk as it is now, and what of the last commit reached it. */
+	disk.writes_left = (u32)rand() % 8;
+	async_run(do_sync, .sb = sb);
+	fs_unmount(sb);
+	run("cp /dev/null %s.log", image_path);
+	{
+		FILE *file = fopen(image_path, "w");
+
+		CHECK(file && fwrite(image, 1, image_bytes, file) == image_bytes);
+		fclose(file);
+	}
+	run("PATH=$PATH:/sbin:/usr/sbin; e2fsck -fy %s >%s.log 2>&1; test $? -le 1 || { cat %s.log; false; }", image_path, image_path, image_path);
+	{
+		FILE *file = fopen(image_path, "r");
+
+		CHECK(file && fread(image, 1, image_bytes, file) == image_bytes);
+		fclose(file);
+	}
+	memory_disk_init(&disk, image, image_bytes);
+	CHECK(!fs_mount(&disk, true, &sb));
+	for (i = 0; i < 20; i++) {
+		char *buf = malloc(5001);
+
+		snprintf(text, sizeof(text), "kept%u", i);
+		inode = lookup(sb->root->inode, text);
+		CHECK(!IS_ERR(inode));
+		memset(content, 'a' + (int)i % 26, 5000);
+		CHECK(async_run(do_io, .inode = inode, .buf = buf, .n = 5001) == 5000 && !memcmp(buf, content, 5000));
+		put(inode);
+		free(buf);
+	}
+	CHECK(!fs_unmount(sb));
+	free(content);
+	free(image);
+	printf("ok: power cut, seed %u\n", seed);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -800,6 +909,12 @@ int main(int argc, char **argv)
 	for (u32 i = 0; i < ARRAY_SIZE(variants); i++)
 		if (argc <= 1 || i == seed % ARRAY_SIZE(variants))
 			test(variants[i].options, variants[i].mib, argc > 1 ? seed : i, operations);
+	if (argc <= 1) {
+		test_names("-b 1024", 32, 12000);
+		test_names("-b 4096 -O ^metadata_csum", 32, 4000);
+		for (u32 i = 0; i < 8; i++)
+			test_power_cut(i);
+	}
 	run("rm -f %s %s.log", image_path, image_path);
 	return 0;
 }

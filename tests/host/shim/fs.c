@@ -276,6 +276,10 @@ void inode_init_special(struct inode *inode, mode_t mode, dev_t rdev)
 void notify_inode(struct inode *inode, u32 mask, const struct name *name, u32 cookie)
 {
 }
+bool signal_fatal_pending(struct thread *thread)
+{
+	return false;
+}
 u64 limit_get(unsigned resource)
 {
 	return ~0ull;
