@@ -111,6 +111,8 @@ struct device {
 	uint32_t generation;
 	uint64_t features; /* the driver's */
 	bool started;
+	int64_t complaints_since; /* the driver's ring errors that were logged, in a window of some seconds */
+	unsigned int complaints;
 	struct device_queue queues[DEVICE_QUEUES];
 };
 

@@ -59,7 +59,13 @@ static void *translate(void *unused, uint64_t address, uint32_t length)
 static void device_broken(struct device *device, unsigned int queue, const char *why)
 {
 	device->queues[queue].running = false;
-	log_error("slot %u: queue %u: %s", device->slot, queue, why);
+	/* A driver must not drown the log of the others. */
+	if (now_ms() - device->complaints_since > 5000) {
+		device->complaints_since = now_ms();
+		device->complaints = 0;
+	}
+	if (device->complaints++ < 40)
+		log_error("slot %u: queue %u: %s: the device needs a reset", device->slot, queue, why);
 	ioctl(device->view.fd, BACKEND_BROKEN, queue);
 }
 

@@ -20,6 +20,7 @@
 #include <linux/bits.h>
 #include <linux/kernel.h>
 #include <linux/mutex.h>
+#include <linux/ratelimit.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
 #include <lichen/abi.h>
@@ -27,7 +28,12 @@
 
 /* One line of the driver domain's log about a slot. */
 #define slot_info(slot, format, ...) pr_info("slot %u: " format, (slot)->index, ##__VA_ARGS__)
-#define slot_warn(slot, format, ...) pr_warn_ratelimited("slot %u: " format, (slot)->index, ##__VA_ARGS__)
+/* What a frontend can cause is limited, slot by slot: it must not drown the log of the others. */
+#define slot_warn(slot, format, ...)                                                         \
+	do {                                                                                 \
+		if (__ratelimit(&(slot)->complaints))                                        \
+			pr_warn("slot %u: " format, (slot)->index, ##__VA_ARGS__);           \
+	} while (0)
 
 /* ---- hypervisor.c ---- */
 
@@ -116,6 +122,7 @@ struct slot {
 	const struct slot_operations *operations; /* NULL: free; read by channels without a lock */
 	void *owner;                              /* what the operations work on */
 	struct work_struct change;
+	struct ratelimit_state complaints;
 };
 
 struct slot_attach {
@@ -142,7 +149,7 @@ void slots_report(void);
 /* The channels' entry: never sleeps for the first, may for the second. */
 void slot_changed(unsigned int slot);
 void slot_kicked(unsigned int slot, u64 queues);
-/* DEVICE_NEEDS_RESET, with the reason in the log. */
+/* DEVICE_NEEDS_RESET, with the reason in the log; none: who calls has said it. */
 void slot_broken(struct slot *slot, unsigned int queue, const char *why);
 
 /* ---- pool.c ---- */

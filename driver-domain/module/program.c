@@ -261,7 +261,7 @@ static long program_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	case BACKEND_RESET_DONE:
 		return hypercall(LICHEN_HVC_RESET_DONE, program->slot->index, argument, 0, 0, 0);
 	case BACKEND_BROKEN:
-		slot_broken(program->slot, argument, "a broken ring");
+		slot_broken(program->slot, argument, NULL);
 		return 0;
 	}
 	return -ENOTTY;

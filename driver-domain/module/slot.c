@@ -48,7 +48,8 @@ static void slot_change(struct work_struct *work)
 
 void slot_broken(struct slot *slot, unsigned int queue, const char *why)
 {
-	slot_warn(slot, "queue %u: %s: the device needs a reset\n", queue, why);
+	if (why)
+		slot_warn(slot, "queue %u: %s: the device needs a reset\n", queue, why);
 	hypercall(LICHEN_HVC_NEEDS_RESET, slot->index, 0, 0, 0, 0);
 }
 
@@ -129,6 +130,7 @@ int slots_start(void)
 	for (i = 0; i < lichen_window.slots; i++) {
 		slots[i].index = i;
 		INIT_WORK(&slots[i].change, slot_change);
+		ratelimit_state_init(&slots[i].complaints, 5 * HZ, 40);
 	}
 	return 0;
 }
