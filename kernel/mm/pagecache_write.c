@@ -142,7 +142,7 @@ ASYNC_DEFINE(page_cache_write)
 				break;
 		}
 		if (unlikely(task_should_yield(self))) {
-			if (signal_fatal_pending(thread_of(self))) {
+			if (task_signalled(self) && signal_fatal_pending(thread_of(self))) {
 				f->error = -EINTR;
 				break;
 			}

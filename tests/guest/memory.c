@@ -285,6 +285,29 @@ static void contents(void)
 	close(fd);
 }
 
+/* Copies that end where memory does. */
+static void short_copies(void)
+{
+	int fd = open("/tmp/memory-test", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char *m = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iovec pieces[] = {{m, 10}, {m + PAGE - 10, 20}, {m + PAGE + 100, 10}, {m + 3 * PAGE - 5, 10}};
+
+	memset(m, 'm', 4 * PAGE);
+	mprotect(m + 3 * PAGE, PAGE, PROT_NONE);
+	printf("pwrite: %zd", pwrite(fd, m + 2 * PAGE, 2 * PAGE, 0));
+	printf(" %zd", pwrite(fd, m + 2 * PAGE + 100, 2 * PAGE, 8 * PAGE));
+	printf(" %zd", pwrite(fd, m + 2 * PAGE + 100, 2 * PAGE, 20 * PAGE + 500));
+	printf(" %zd", pwrite(fd, m + 3 * PAGE, PAGE, 30 * PAGE));
+	printf(" %zd", pwritev(fd, pieces, 4, 40 * PAGE));
+	printf("\npread: %zd", pread(fd, m + 2 * PAGE, 2 * PAGE, 0));
+	printf(" %zd", pread(fd, m + 2 * PAGE + 100, 2 * PAGE, 0));
+	printf(" %zd", pread(fd, m + 3 * PAGE, PAGE, 0));
+	printf(" %zd", preadv(fd, pieces, 4, 0));
+	printf("\nsize %ld\n", (long)lseek(fd, 0, SEEK_END));
+	munmap(m, 4 * PAGE);
+	close(fd);
+}
+
 static int depth(int n)
 {
 	volatile char room[3000];
@@ -373,6 +396,7 @@ int main(void)
 	errors();
 	signals();
 	contents();
+	short_copies();
 	stack_and_heap();
 	threads();
 	unlink("/tmp/memory-test");
