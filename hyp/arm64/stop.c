@@ -15,7 +15,7 @@
 #include "stage2.h"
 #include "stop.h"
 
-#define STOP_PATIENCE_MS 20
+#define STOP_PATIENCE_MS 500 /* microseconds do, but an emulator may hold a CPU back */
 
 bool domain_stopping(const struct domain *domain)
 {

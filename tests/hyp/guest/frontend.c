@@ -245,13 +245,16 @@ static void idle(void)
 	u64 ms = number_arg("idle-ms=", 2000), before, begin;
 
 	gic_enable(27);
-	irqs_on();
+	irqs_off();
 	before = stat(row, LICHEN_STATS_ENTRIES);
 	begin = read_sysreg(cntvct_el0);
 	while (read_sysreg(cntvct_el0) - begin < read_sysreg(cntfrq_el0) / 1000 * ms) {
 		write_sysreg(read_sysreg(cntfrq_el0) / 100, cntv_tval_el0);
 		write_sysreg(1, cntv_ctl_el0);
 		wfi();
+		irqs_on(); /* not before: a timer that fires between would leave the sleep without an end */
+		isb();
+		irqs_off();
 	}
 	for (u64 i = 0; i < 1000000; i++)
 		asm volatile("" : : : "memory");

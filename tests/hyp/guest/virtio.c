@@ -7,6 +7,8 @@
 
 #include "guest.h"
 
+#define PATIENCE_US 10000000 /* a busy host may stop one CPU for long */
+
 static u64 page;
 
 static u32 reg(u32 offset)
@@ -22,7 +24,7 @@ static void set(u32 offset, u32 value)
 static bool reset(void)
 {
 	set(VIRTIO_MMIO_STATUS, 0);
-	for (u32 i = 0; i < 10000; i++) {
+	for (u32 i = 0; i < PATIENCE_US; i++) {
 		if (!reg(VIRTIO_MMIO_STATUS))
 			return true;
 		delay_us(1);
@@ -115,7 +117,8 @@ static void completions(u32 intid)
 	entries = stat(row, LICHEN_STATS_ENTRIES);
 	set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	for (u32 i = 0;
-		i < 10000 && (guest.completion_sgi >= 0 ? irqs[sgi] : irqs[intid]) == before; i++)
+		i < PATIENCE_US && (guest.completion_sgi >= 0 ? irqs[sgi] : irqs[intid]) == before;
+		i++)
 		delay_us(1);
 	entries = stat(row, LICHEN_STATS_ENTRIES) - entries;
 	check((guest.completion_sgi >= 0 ? irqs[sgi] : irqs[intid]) == before + 1, "no completion");
@@ -217,8 +220,8 @@ void early(void)
 
 	check(guest.devices == 2, "%u devices", guest.devices);
 	page = guest.device[0].base;
-	for (i = 0; i < 10000 && !reg(VIRTIO_MMIO_DEVICE_ID); i++)
-		delay_us(1000);
+	for (i = 0; i < PATIENCE_US && !reg(VIRTIO_MMIO_DEVICE_ID); i++)
+		delay_us(1);
 	check(reg(VIRTIO_MMIO_DEVICE_ID) == 2, "device %u", reg(VIRTIO_MMIO_DEVICE_ID));
 	check(reset(), "a reset");
 }
