@@ -18,6 +18,7 @@
 #include <linux/file.h>
 #include <linux/slab.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_byteorder.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include "lichen.h"
@@ -311,13 +312,13 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 	queue->in_flight++;
 	spin_unlock_irqrestore(&queue->lock, flags);
 
-	type = le32_to_cpu(header.type);
+	type = __virtio32_to_cpu(true, header.type);
 	switch (type) {
 	case VIRTIO_BLK_T_IN:
-		request_read_write(request, chain, REQ_OP_READ | REQ_SYNC, le64_to_cpu(header.sector));
+		request_read_write(request, chain, REQ_OP_READ | REQ_SYNC, __virtio64_to_cpu(true, header.sector));
 		break;
 	case VIRTIO_BLK_T_OUT:
-		request_read_write(request, chain, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE, le64_to_cpu(header.sector));
+		request_read_write(request, chain, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE, __virtio64_to_cpu(true, header.sector));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		request_flush(request);
@@ -524,13 +525,13 @@ static void block_config(struct block *block, struct virtio_blk_config *config)
 	block->features = BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
 			  BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
 			  BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) | BIT_ULL(VIRTIO_BLK_F_TOPOLOGY) | BIT_ULL(VIRTIO_BLK_F_MQ);
-	config->capacity = cpu_to_le64(bdev_nr_sectors(bdev));
-	config->seg_max = cpu_to_le32(SEGMENTS_MAX);
-	config->blk_size = cpu_to_le32(logical);
+	config->capacity = __cpu_to_virtio64(true, bdev_nr_sectors(bdev));
+	config->seg_max = __cpu_to_virtio32(true, SEGMENTS_MAX);
+	config->blk_size = __cpu_to_virtio32(true, logical);
 	config->physical_block_exp = ilog2(physical / logical);
-	config->min_io_size = cpu_to_le16(bdev_io_min(bdev) / logical);
-	config->opt_io_size = cpu_to_le32(bdev_io_opt(bdev) / logical);
-	config->num_queues = cpu_to_le16(block->queue_count);
+	config->min_io_size = __cpu_to_virtio16(true, bdev_io_min(bdev) / logical);
+	config->opt_io_size = __cpu_to_virtio32(true, bdev_io_opt(bdev) / logical);
+	config->num_queues = __cpu_to_virtio16(true, block->queue_count);
 	if (bdev_write_cache(bdev))
 		block->features |= BIT_ULL(VIRTIO_BLK_F_FLUSH);
 	if (block->read_only) {
@@ -539,14 +540,14 @@ static void block_config(struct block *block, struct virtio_blk_config *config)
 	}
 	if (bdev_max_discard_sectors(bdev)) {
 		block->features |= BIT_ULL(VIRTIO_BLK_F_DISCARD);
-		config->max_discard_sectors = cpu_to_le32(SECTORS_MAX);
-		config->max_discard_seg = cpu_to_le32(RANGES_MAX);
-		config->discard_sector_alignment = cpu_to_le32(bdev_discard_granularity(bdev) >> SECTOR_SHIFT);
+		config->max_discard_sectors = __cpu_to_virtio32(true, SECTORS_MAX);
+		config->max_discard_seg = __cpu_to_virtio32(true, RANGES_MAX);
+		config->discard_sector_alignment = __cpu_to_virtio32(true, bdev_discard_granularity(bdev) >> SECTOR_SHIFT);
 	}
 	/* Linux writes zeroes itself for a device that has no command for it. */
 	block->features |= BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES);
-	config->max_write_zeroes_sectors = cpu_to_le32(SECTORS_MAX);
-	config->max_write_zeroes_seg = cpu_to_le32(RANGES_MAX);
+	config->max_write_zeroes_sectors = __cpu_to_virtio32(true, SECTORS_MAX);
+	config->max_write_zeroes_seg = __cpu_to_virtio32(true, RANGES_MAX);
 	config->write_zeroes_may_unmap = 1;
 }
 
