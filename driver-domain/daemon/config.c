@@ -17,7 +17,8 @@ struct parser {
 	char message[256];
 };
 
-#define WRONG(parser, ...) (snprintf((parser)->message, sizeof((parser)->message), __VA_ARGS__), false)
+#define WRONG(parser, ...) \
+	(snprintf((parser)->message, sizeof((parser)->message), __VA_ARGS__), false)
 
 /* 0 < result <= limit, or 0 for anything else. */
 static unsigned int number(const char *text, unsigned int limit)
@@ -54,7 +55,8 @@ static bool block_word(struct parser *parser, const char *word)
 	if (!strncmp(word, "queues=", 7)) {
 		line->queues = number(word + 7, LICHEN_QUEUES);
 		return line->queues || !strcmp(word + 7, "auto") ||
-		       WRONG(parser, "queues= takes 'auto' or 1 to %d, not '%s'", LICHEN_QUEUES, word + 7);
+		       WRONG(parser, "queues= takes 'auto' or 1 to %d, not '%s'", LICHEN_QUEUES,
+			       word + 7);
 	}
 	if (!strncmp(word, "id=", 3)) {
 		if (!word[3] || strlen(word + 3) >= sizeof(line->id))
@@ -85,8 +87,8 @@ static bool console_word(struct parser *parser, const char *word)
 	if (!strncmp(word, "size=", 5)) {
 		char end;
 
-		if (sscanf(word + 5, "%ux%u%c", &line->columns, &line->rows, &end) == 2 && line->columns && line->rows &&
-		    line->columns < 65536 && line->rows < 65536)
+		if (sscanf(word + 5, "%ux%u%c", &line->columns, &line->rows, &end) == 2 &&
+			line->columns && line->rows && line->columns < 65536 && line->rows < 65536)
 			return true;
 		return WRONG(parser, "size= takes COLUMNSxROWS, not '%s'", word + 5);
 	}
@@ -105,9 +107,9 @@ static const struct {
 	enum config_kind kind;
 	bool (*word)(struct parser *parser, const char *word);
 } kinds[] = {
-	{ "blk", CONFIG_BLOCK, block_word },
-	{ "console", CONFIG_CONSOLE, console_word },
-	{ "rng", CONFIG_RNG, rng_word },
+	{"blk", CONFIG_BLOCK, block_word},
+	{"console", CONFIG_CONSOLE, console_word},
+	{"rng", CONFIG_RNG, rng_word},
 };
 
 /* One line, without its comment. True for a device; an empty line leaves the message empty. */
@@ -129,11 +131,13 @@ static bool parse_line(struct parser *parser, char *text)
 		if (!kinds[k].word(parser, word))
 			return false;
 	if (line->kind == CONFIG_CONSOLE ? !line->port[0][0] : !line->path[0])
-		return WRONG(parser, line->kind == CONFIG_CONSOLE ? "console needs port0=" : "a device path is missing");
+		return WRONG(parser, line->kind == CONFIG_CONSOLE ? "console needs port0="
+								  : "a device path is missing");
 	return true;
 }
 
-unsigned int config_parse(struct config *config, const char *text, void (*error)(unsigned int, const char *))
+unsigned int config_parse(
+	struct config *config, const char *text, void (*error)(unsigned int, const char *))
 {
 	unsigned int number = 0, wrong = 0, slot = 0;
 
@@ -141,12 +145,13 @@ unsigned int config_parse(struct config *config, const char *text, void (*error)
 	while (*text) {
 		size_t length = strcspn(text, "\n"), used = strcspn(text, "#\n");
 		char copy[4096];
-		struct config_line line = { .line = ++number };
-		struct parser parser = { .line = &line };
+		struct config_line line = {.line = ++number};
+		struct parser parser = {.line = &line};
 		bool device = false;
 
 		if (used >= sizeof(copy)) {
-			snprintf(parser.message, sizeof(parser.message), "a line of more than %zu bytes", sizeof(copy) - 1);
+			snprintf(parser.message, sizeof(parser.message),
+				"a line of more than %zu bytes", sizeof(copy) - 1);
 		} else {
 			memcpy(copy, text, used);
 			copy[used] = 0;
@@ -155,7 +160,8 @@ unsigned int config_parse(struct config *config, const char *text, void (*error)
 		text += length + (text[length] == '\n');
 		if (device && slot == LICHEN_SLOTS) {
 			device = false;
-			snprintf(parser.message, sizeof(parser.message), "more than %d devices", LICHEN_SLOTS);
+			snprintf(parser.message, sizeof(parser.message), "more than %d devices",
+				LICHEN_SLOTS);
 		}
 		if (device) {
 			line.slot = slot;

@@ -29,7 +29,7 @@
 
 #define CONTROL_RX 2
 #define CONTROL_TX 3
-#define QUEUE_MAX 256
+#define QUEUE_MAX  256
 
 /* What the driver has still to be told of a port, in the order in which it is told. */
 enum {
@@ -51,10 +51,10 @@ struct port {
 	struct source file;
 	struct console *console;
 	unsigned int id;
-	bool present;     /* in the configuration and found */
+	bool present;	  /* in the configuration and found */
 	bool driver_open; /* the driver's side */
-	bool closing;     /* the driver closed it, and bytes are still on their way to the file */
-	bool host_open;   /* somebody is at the file's other end */
+	bool closing;	  /* the driver closed it, and bytes are still on their way to the file */
+	bool host_open;	  /* somebody is at the file's other end */
 	unsigned int tell;
 	struct transfer receive, transmit;
 	char path[CONFIG_PATH];
@@ -118,7 +118,7 @@ static bool tell_one(struct port *port, unsigned int what)
 			} size;
 			char name[sizeof(port->name)];
 		};
-	} message = { .control.id = port->id };
+	} message = {.control.id = port->id};
 	size_t length = sizeof(message.control);
 	struct transfer transfer = {};
 	struct iovec iov[VRING_SEGMENTS];
@@ -204,7 +204,7 @@ static void port_host_state(struct port *port, bool open)
 
 static bool file_connected(int fd)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN | POLLOUT };
+	struct pollfd p = {.fd = fd, .events = POLLIN | POLLOUT};
 
 	return poll(&p, 1, 0) >= 0 && !(p.revents & (POLLHUP | POLLERR | POLLNVAL));
 }
@@ -249,7 +249,8 @@ static void port_transmit(struct port *port)
 
 	for (;;) {
 		if (!transfer->busy) {
-			transfer->busy = device_next(device, transmit_queue(port), &transfer->chain);
+			transfer->busy =
+				device_next(device, transmit_queue(port), &transfer->chain);
 			transfer->done = 0;
 		}
 		if (!transfer->busy)
@@ -316,7 +317,8 @@ static void port_open(struct port *port)
 		return;
 	fd = open(port->path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 || port_use(port, fd))
-		log_error("slot %u: port %u: %s: %s", port->console->device.slot, port->id, port->path, strerror(errno));
+		log_error("slot %u: port %u: %s: %s", port->console->device.slot, port->id,
+			port->path, strerror(errno));
 }
 
 /* ---- the driver's side ---- */
@@ -457,7 +459,8 @@ bool console_drained(void)
 
 			if (port->transmit.busy && port->file.fd >= 0)
 				return false;
-			if (port->file.fd >= 0 && isatty(port->file.fd) && !ioctl(port->file.fd, TIOCOUTQ, &waiting) && waiting)
+			if (port->file.fd >= 0 && isatty(port->file.fd) &&
+				!ioctl(port->file.fd, TIOCOUTQ, &waiting) && waiting)
 				return false;
 		}
 	}
@@ -492,8 +495,8 @@ int console_attach(const struct config_line *line, int lichen, int64_t deadline)
 		memcpy(port->path, line->port[i], sizeof(port->path));
 		fd = wait_device(port->path, O_RDWR | O_NONBLOCK | O_NOCTTY, deadline);
 		if (fd < 0 || port_use(port, fd)) {
-			log_error("lichen.conf:%u: port%u: %s: %s: left out", line->line, i, port->path,
-				  strerror(fd < 0 ? -fd : EIO));
+			log_error("lichen.conf:%u: port%u: %s: %s: left out", line->line, i,
+				port->path, strerror(fd < 0 ? -fd : EIO));
 			continue;
 		}
 		port->present = true;

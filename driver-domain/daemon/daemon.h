@@ -29,20 +29,20 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* ---- config.c ---- */
 
 #define CONFIG_PORTS 16
-#define CONFIG_PATH 128
+#define CONFIG_PATH  128
 
 enum config_kind { CONFIG_BLOCK, CONFIG_CONSOLE, CONFIG_RNG };
 
 struct config_line {
 	enum config_kind kind;
-	unsigned int line;           /* of the file, for messages */
+	unsigned int line; /* of the file, for messages */
 	unsigned int slot;
-	char path[CONFIG_PATH];      /* blk, rng */
-	unsigned int queues;         /* blk; 0: auto */
-	bool read_only;              /* blk */
-	char id[21];                 /* blk */
+	char path[CONFIG_PATH];		      /* blk, rng */
+	unsigned int queues;		      /* blk; 0: auto */
+	bool read_only;			      /* blk */
+	char id[21];			      /* blk */
 	char port[CONFIG_PORTS][CONFIG_PATH]; /* console; empty: none */
-	unsigned int columns, rows;  /* console; 0: not known */
+	unsigned int columns, rows;	      /* console; 0: not known */
 };
 
 struct config {
@@ -55,7 +55,7 @@ struct config {
  * Returns the number of wrong lines.
  */
 unsigned int config_parse(struct config *config, const char *text,
-			  void (*error)(unsigned int line, const char *message));
+	void (*error)(unsigned int line, const char *message));
 
 /* ---- wait.c ---- */
 
@@ -120,7 +120,7 @@ struct device {
 int device_map_pool(int lichen);
 /* Attach. Fills `device`, which must stay where it is. 0 or -errno. */
 int device_attach(struct device *device, int lichen, const struct backend_create *what,
-		  const struct device_operations *operations);
+	const struct device_operations *operations);
 /* A chain from a running queue: 1, or 0 when there is none now (a kick will come). A broken ring is reported. */
 int device_next(struct device *device, unsigned int queue, struct vring_chain *chain);
 /* Give it back, and signal the driver if it wants that. */

@@ -28,12 +28,13 @@ int device_map_pool(int lichen)
 	if (ioctl(lichen, BACKEND_INFO, &info))
 		return -errno;
 	for (unsigned int i = 0; i < info.regions && i < REGIONS; i++) {
-		struct backend_region region = { .index = i };
+		struct backend_region region = {.index = i};
 		void *memory;
 
 		if (ioctl(lichen, BACKEND_REGION, &region))
 			return -errno;
-		memory = mmap(NULL, region.length, PROT_READ | PROT_WRITE, MAP_SHARED, lichen, region.offset);
+		memory = mmap(NULL, region.length, PROT_READ | PROT_WRITE, MAP_SHARED, lichen,
+			region.offset);
 		if (memory == MAP_FAILED)
 			return -errno;
 		regions[i].start = region.start;
@@ -65,7 +66,8 @@ static void device_broken(struct device *device, unsigned int queue, const char 
 		device->complaints = 0;
 	}
 	if (device->complaints++ < 40)
-		log_error("slot %u: queue %u: %s: the device needs a reset", device->slot, queue, why);
+		log_error("slot %u: queue %u: %s: the device needs a reset", device->slot, queue,
+			why);
 	ioctl(device->view.fd, BACKEND_BROKEN, queue);
 }
 
@@ -111,12 +113,12 @@ static void device_start(struct device *device)
 {
 	for (unsigned int q = 0; q < device->queue_count; q++) {
 		struct device_queue *queue = &device->queues[q];
-		struct backend_queue view = { .queue = q };
+		struct backend_queue view = {.queue = q};
 
 		if (ioctl(device->view.fd, BACKEND_QUEUE, &view) || !view.ready)
 			continue;
-		if (vring_device_start(&queue->ring, view.num, view.desc, view.driver, view.device, device->features,
-				       translate, NULL)) {
+		if (vring_device_start(&queue->ring, view.num, view.desc, view.driver, view.device,
+			    device->features, translate, NULL)) {
 			device_broken(device, q, "its rings are not usable");
 			continue;
 		}
@@ -160,7 +162,7 @@ static void device_changed(struct source *source, uint32_t events)
 }
 
 int device_attach(struct device *device, int lichen, const struct backend_create *what,
-		  const struct device_operations *operations)
+	const struct device_operations *operations)
 {
 	struct backend_view view;
 	int error;
@@ -179,7 +181,7 @@ int device_attach(struct device *device, int lichen, const struct backend_create
 	device->generation = view.generation;
 	for (unsigned int q = 0; q < what->queues; q++) {
 		struct device_queue *queue = &device->queues[q];
-		struct backend_eventfd kick = { .queue = q };
+		struct backend_eventfd kick = {.queue = q};
 
 		queue->device = device;
 		queue->index = q;

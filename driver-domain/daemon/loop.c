@@ -17,7 +17,7 @@ void loop_open(void)
 
 int loop_add(struct source *source, uint32_t events)
 {
-	struct epoll_event event = { .events = events, .data.ptr = source };
+	struct epoll_event event = {.events = events, .data.ptr = source};
 
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, source->fd, &event) ? -errno : 0;
 }

@@ -23,7 +23,7 @@
 
 #define CONFIG_FILE "/etc/lichen.conf"
 #define DEADLINE_MS 3000 /* for a device to appear */
-#define DRAIN_MS 5000    /* for the ports to take what was sent before the machine went off */
+#define DRAIN_MS    5000 /* for the ports to take what was sent before the machine went off */
 
 static int lichen = -1;
 static uint64_t machine; /* LICHEN_MACHINE_* */
@@ -32,11 +32,12 @@ static void mount_all(void)
 {
 	static const struct {
 		const char *type, *path;
-	} mounts[] = { { "devtmpfs", "/dev" }, { "proc", "/proc" }, { "sysfs", "/sys" } };
+	} mounts[] = {{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}};
 
 	for (unsigned int i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
 		mkdir(mounts[i].path, 0755);
-		if (mount(mounts[i].type, mounts[i].path, mounts[i].type, 0, NULL) && errno != EBUSY)
+		if (mount(mounts[i].type, mounts[i].path, mounts[i].type, 0, NULL) &&
+			errno != EBUSY)
 			log_error("mount %s: %s", mounts[i].path, strerror(errno));
 	}
 }
@@ -89,17 +90,19 @@ static void config_error(unsigned int line, const char *message)
  */
 static void block_tune(const char *path)
 {
-	static const char *const settings[][2] = { { "iostats", "0" }, { "nomerges", "2" } };
+	static const char *const settings[][2] = {{"iostats", "0"}, {"nomerges", "2"}};
 
 	for (unsigned int i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
 		char file[CONFIG_PATH + 64];
 		int fd;
 
 		/* A partition has its disk's queue. */
-		snprintf(file, sizeof(file), "/sys/class/block/%s/queue/%s", strrchr(path, '/') + 1, settings[i][0]);
+		snprintf(file, sizeof(file), "/sys/class/block/%s/queue/%s", strrchr(path, '/') + 1,
+			settings[i][0]);
 		fd = open(file, O_WRONLY | O_CLOEXEC);
 		if (fd < 0) {
-			snprintf(file, sizeof(file), "/sys/class/block/%s/../queue/%s", strrchr(path, '/') + 1, settings[i][0]);
+			snprintf(file, sizeof(file), "/sys/class/block/%s/../queue/%s",
+				strrchr(path, '/') + 1, settings[i][0]);
 			fd = open(file, O_WRONLY | O_CLOEXEC);
 		}
 		if (fd < 0)
@@ -112,7 +115,8 @@ static void block_tune(const char *path)
 
 static int block_attach(const struct config_line *line, int64_t deadline)
 {
-	struct backend_block block = { .slot = line->slot, .queues = line->queues, .read_only = line->read_only };
+	struct backend_block block = {
+		.slot = line->slot, .queues = line->queues, .read_only = line->read_only};
 	/* Exclusive: Linux itself cannot mount what another kernel has mounted. */
 	int mode = line->read_only ? O_RDONLY : O_RDWR, error;
 	const char *id;
@@ -132,7 +136,7 @@ static int block_attach(const struct config_line *line, int64_t deadline)
 
 static void attach_all(const struct config *config)
 {
-	static const char *const names[] = { "blk", "console", "rng" };
+	static const char *const names[] = {"blk", "console", "rng"};
 	int64_t deadline = now_ms() + DEADLINE_MS;
 	unsigned int blocks = 0;
 
@@ -153,8 +157,9 @@ static void attach_all(const struct config *config)
 			break;
 		}
 		if (error)
-			log_error("lichen.conf:%u: %s %s: %s: not served", line->line, names[line->kind],
-				  line->kind == CONFIG_CONSOLE ? "" : line->path, strerror(-error));
+			log_error("lichen.conf:%u: %s %s: %s: not served", line->line,
+				names[line->kind], line->kind == CONFIG_CONSOLE ? "" : line->path,
+				strerror(-error));
 	}
 	if (!blocks)
 		log_error("no block device is served: frontends have no disk");
@@ -165,7 +170,8 @@ static unsigned int counter_us(void)
 {
 	uint64_t count, frequency;
 
-	__asm__ volatile("isb; mrs %0, cntvct_el0; mrs %1, cntfrq_el0" : "=r"(count), "=r"(frequency));
+	__asm__ volatile("isb; mrs %0, cntvct_el0; mrs %1, cntfrq_el0"
+			 : "=r"(count), "=r"(frequency));
 	return count * 1000000 / frequency;
 }
 
@@ -195,7 +201,7 @@ static void machine_off(void)
 int main(void)
 {
 	static struct config config;
-	static struct source machine_source = { .ready = machine_changed };
+	static struct source machine_source = {.ready = machine_changed};
 	char *text;
 	int error;
 
@@ -209,7 +215,8 @@ int main(void)
 	module_load("/lib/modules/lichen.ko");
 	lichen = wait_device("/dev/lichen", O_RDWR | O_NONBLOCK, now_ms() + DEADLINE_MS);
 	if (lichen < 0) {
-		log_error("/dev/lichen: %s: there is no hypervisor, or the module found nothing", strerror(-lichen));
+		log_error("/dev/lichen: %s: there is no hypervisor, or the module found nothing",
+			strerror(-lichen));
 		reboot(RB_POWER_OFF);
 	}
 	error = device_map_pool(lichen);

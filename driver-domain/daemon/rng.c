@@ -17,17 +17,17 @@
 #include "daemon.h"
 
 #define QUEUE_MAX 64
-#define BATCH 256
+#define BATCH	  256
 
 struct rng {
 	struct device device; /* first */
 	struct source filled; /* eventfd: the thread has filled `bytes` */
-	int wanted;           /* eventfd: the thread shall */
+	int wanted;	      /* eventfd: the thread shall */
 	int file;
-	bool busy;            /* the thread has the buffer below */
+	bool busy; /* the thread has the buffer below */
 	bool chain_valid;
 	struct vring_chain chain;
-	ssize_t length;       /* bytes that were got, or negative */
+	ssize_t length; /* bytes that were got, or negative */
 	unsigned char bytes[BATCH];
 };
 
@@ -74,7 +74,8 @@ static void rng_filled(struct source *source, uint32_t events)
 	rng->busy = false;
 	/* After a reset in between the bytes are nobody's. */
 	if (rng->chain_valid) {
-		for (unsigned int i = rng->chain.readable; i < rng->chain.segments && rng->length > written; i++) {
+		for (unsigned int i = rng->chain.readable;
+			i < rng->chain.segments && rng->length > written; i++) {
 			uint32_t n = rng->chain.segment[i].length;
 
 			if (n > rng->length - written)

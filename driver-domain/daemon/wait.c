@@ -43,7 +43,7 @@ int wait_device(const char *path, int flags, int64_t deadline)
 	for (;;) {
 		int fd = open(path, flags | O_CLOEXEC);
 		int64_t left = deadline - now_ms();
-		struct pollfd p = { .fd = events, .events = POLLIN };
+		struct pollfd p = {.fd = events, .events = POLLIN};
 
 		/* ENXIO: the node is there and its driver not quite. */
 		if (fd >= 0 || (errno != ENOENT && errno != ENXIO && errno != ENODEV))

@@ -83,21 +83,25 @@ struct backend_config {
 };
 
 /* On /dev/lichen */
-#define BACKEND_INFO _IOR('L', 0x00, struct backend_info)
+#define BACKEND_INFO   _IOR('L', 0x00, struct backend_info)
 #define BACKEND_REGION _IOWR('L', 0x01, struct backend_region)
-#define BACKEND_BLOCK _IOW('L', 0x02, struct backend_block)
+#define BACKEND_BLOCK  _IOW('L', 0x02, struct backend_block)
 #define BACKEND_CREATE _IOW('L', 0x03, struct backend_create) /* returns a device's descriptor */
-#define BACKEND_READY _IO('L', 0x04)                          /* all devices are there: start the frontends */
-#define BACKEND_DRAINED _IO('L', 0x05) /* 1: Linux's own virtio consoles have taken all output, or 0 */
+#define BACKEND_READY  _IO('L', 0x04) /* all devices are there: start the frontends */
+#define BACKEND_DRAINED \
+	_IO('L', 0x05) /* 1: Linux's own virtio consoles have taken all output, or 0 */
 
 /* On a device */
-#define BACKEND_VIEW _IOR('L', 0x10, struct backend_view)
+#define BACKEND_VIEW  _IOR('L', 0x10, struct backend_view)
 #define BACKEND_QUEUE _IOWR('L', 0x11, struct backend_queue)
-#define BACKEND_KICK _IOW('L', 0x12, struct backend_eventfd)   /* signalled when the queue is kicked */
-#define BACKEND_CALL _IOW('L', 0x13, struct backend_eventfd)   /* signalling it signals the frontend */
-#define BACKEND_SIGNAL _IO('L', 0x14)                          /* argument: queue; the same, without an eventfd */
-#define BACKEND_CONFIG _IOW('L', 0x15, struct backend_config)  /* write config space and tell the frontend */
-#define BACKEND_RESET_DONE _IO('L', 0x16)                      /* argument: the generation */
-#define BACKEND_BROKEN _IO('L', 0x17)                          /* argument: queue; DEVICE_NEEDS_RESET */
+#define BACKEND_KICK \
+	_IOW('L', 0x12, struct backend_eventfd) /* signalled when the queue is kicked */
+#define BACKEND_CALL \
+	_IOW('L', 0x13, struct backend_eventfd) /* signalling it signals the frontend */
+#define BACKEND_SIGNAL _IO('L', 0x14)		/* argument: queue; the same, without an eventfd */
+#define BACKEND_CONFIG \
+	_IOW('L', 0x15, struct backend_config) /* write config space and tell the frontend */
+#define BACKEND_RESET_DONE _IO('L', 0x16)      /* argument: the generation */
+#define BACKEND_BROKEN	   _IO('L', 0x17)      /* argument: queue; DEVICE_NEEDS_RESET */
 
 #endif

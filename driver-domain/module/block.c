@@ -24,12 +24,12 @@
 #include "lichen.h"
 #include "vring.h"
 
-#define QUEUE_MAX 256
+#define QUEUE_MAX	256
 #define INLINE_SEGMENTS 4
 /* Data segments that we offer; a chain has a header and a status besides. */
 #define SEGMENTS_MAX (VRING_SEGMENTS - 2)
 /* Ranges of one discard or write-zeroes request. */
-#define RANGES_MAX 16
+#define RANGES_MAX  16
 #define SECTORS_MAX (UINT_MAX >> SECTOR_SHIFT)
 
 struct block_queue;
@@ -56,8 +56,6 @@ struct block_queue {
 	struct block_request *requests; /* one a head; they stay from reset to reset */
 	unsigned int request_count;
 	struct vring_chain chain; /* the consumer's */
-	/* What the path costs; written by the consumer. */
-	u64 served, allocations, copied;
 };
 
 struct block {
@@ -171,7 +169,8 @@ static void chain_write(const struct vring_chain *chain, const void *from, u32 l
  * Add `length` bytes at `offset` of the segments from `first` on to the bio. Physically contiguous memory is
  * contiguous in the page array, so a segment of any length is one bio_vec.
  */
-static void bio_add_chain(struct bio *bio, const struct vring_chain *chain, unsigned int first, u32 offset, u32 length)
+static void bio_add_chain(struct bio *bio, const struct vring_chain *chain, unsigned int first,
+	u32 offset, u32 length)
 {
 	unsigned int i;
 
@@ -192,27 +191,32 @@ static void bio_add_chain(struct bio *bio, const struct vring_chain *chain, unsi
 	}
 }
 
-static void request_read_write(struct block_request *request, const struct vring_chain *chain, blk_opf_t opf, u64 sector)
+static void request_read_write(
+	struct block_request *request, const struct vring_chain *chain, blk_opf_t opf, u64 sector)
 {
 	struct block *block = request->queue->block;
 	bool write = op_is_write(opf);
 	unsigned int first = write ? 0 : chain->readable;
 	unsigned int count = write ? chain->readable : chain->segments - chain->readable;
 	u32 offset = write ? sizeof(struct virtio_blk_outhdr) : 0;
-	u32 length = write ? chain->readable_bytes - sizeof(struct virtio_blk_outhdr) : chain->writable_bytes - 1;
+	u32 length = write ? chain->readable_bytes - sizeof(struct virtio_blk_outhdr)
+			   : chain->writable_bytes - 1;
 	struct bio_vec *segments = request->inline_segments;
 	struct bio *bio = &request->bio;
 
-	if (!length || length % SECTOR_SIZE || sector > (U64_MAX >> SECTOR_SHIFT) || (write && block->read_only)) {
+	if (!length || length % SECTOR_SIZE || sector > (U64_MAX >> SECTOR_SHIFT) ||
+		(write && block->read_only)) {
 		request_end(request, VIRTIO_BLK_S_IOERR);
 		return;
 	}
 	/* The header or the status byte may stand alone in their segment; room for them does no harm. */
 	if (unlikely(count > INLINE_SEGMENTS)) {
 		slot_count(block->slot->index, allocations, 1);
-		segments = request->segments = kmalloc_array(count, sizeof(*segments), GFP_NOIO | __GFP_NOFAIL);
+		segments = request->segments =
+			kmalloc_array(count, sizeof(*segments), GFP_NOIO | __GFP_NOFAIL);
 	}
-	bio_init(bio, block->bdev, segments, count > INLINE_SEGMENTS ? count : INLINE_SEGMENTS, opf);
+	bio_init(
+		bio, block->bdev, segments, count > INLINE_SEGMENTS ? count : INLINE_SEGMENTS, opf);
 	bio->bi_iter.bi_sector = sector;
 	bio->bi_end_io = request_bio_end;
 	bio_add_chain(bio, chain, first, offset, length);
@@ -247,12 +251,13 @@ static void request_ranges(struct block_request *request, const struct vring_cha
 	}
 	count = length / sizeof(ranges[0]);
 	chain_read(chain, sizeof(struct virtio_blk_outhdr), ranges, length);
-	request->queue->copied += length;
+	slot_count(block->slot->index, bytes_copied, length);
 	for (i = 0; i < count; i++) {
 		u64 sector = le64_to_cpu(ranges[i].sector), n = le32_to_cpu(ranges[i].num_sectors);
 		u32 flags = le32_to_cpu(ranges[i].flags);
 
-		if (flags & ~(type == VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0))
+		if (flags & ~(type == VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
+								: 0))
 			status = VIRTIO_BLK_S_UNSUPP;
 		else if (sector > capacity || n > capacity - sector)
 			status = VIRTIO_BLK_S_IOERR;
@@ -268,7 +273,7 @@ static void request_ranges(struct block_request *request, const struct vring_cha
 			error = __blkdev_issue_discard(block->bdev, sector, n, GFP_NOIO, &last);
 		else
 			error = __blkdev_issue_zeroout(block->bdev, sector, n, GFP_NOIO, &last,
-						       le32_to_cpu(ranges[i].flags) ? 0 : BLKDEV_ZERO_NOUNMAP);
+				le32_to_cpu(ranges[i].flags) ? 0 : BLKDEV_ZERO_NOUNMAP);
 		if (error)
 			status = error == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 	}
@@ -306,7 +311,6 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 
 	request->status = last->data + last->length - 1;
 	request->written = 1;
-	queue->served++;
 	spin_lock_irqsave(&queue->lock, flags);
 	request->in_flight = true;
 	queue->in_flight++;
@@ -315,25 +319,28 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 	type = __virtio32_to_cpu(true, header.type);
 	switch (type) {
 	case VIRTIO_BLK_T_IN:
-		request_read_write(request, chain, REQ_OP_READ | REQ_SYNC, __virtio64_to_cpu(true, header.sector));
+		request_read_write(request, chain, REQ_OP_READ | REQ_SYNC,
+			__virtio64_to_cpu(true, header.sector));
 		break;
 	case VIRTIO_BLK_T_OUT:
-		request_read_write(request, chain, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE, __virtio64_to_cpu(true, header.sector));
+		request_read_write(request, chain, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE,
+			__virtio64_to_cpu(true, header.sector));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		request_flush(request);
 		break;
 	case VIRTIO_BLK_T_GET_ID:
-		chain_write(chain, block->id, min_t(u32, sizeof(block->id), chain->writable_bytes - 1));
+		chain_write(
+			chain, block->id, min_t(u32, sizeof(block->id), chain->writable_bytes - 1));
 		slot_count(block->slot->index, bytes_copied, sizeof(block->id));
-		queue->copied += sizeof(block->id);
 		request->written = chain->writable_bytes;
 		request_end(request, VIRTIO_BLK_S_OK);
 		break;
 	case VIRTIO_BLK_T_DISCARD:
 	case VIRTIO_BLK_T_WRITE_ZEROES:
-		if (block->driver_features & BIT_ULL(type == VIRTIO_BLK_T_DISCARD ? VIRTIO_BLK_F_DISCARD :
-										     VIRTIO_BLK_F_WRITE_ZEROES)) {
+		if (block->driver_features &
+			BIT_ULL(type == VIRTIO_BLK_T_DISCARD ? VIRTIO_BLK_F_DISCARD
+							     : VIRTIO_BLK_F_WRITE_ZEROES)) {
 			request_ranges(request, chain, type);
 			break;
 		}
@@ -409,7 +416,7 @@ static int block_queue_start(struct block *block, struct block_queue *queue)
 		queue->request_count = view->num;
 	}
 	error = vring_device_start(&queue->ring, view->num, view->desc, view->driver, view->device,
-				   block->driver_features, pool_translate, NULL);
+		block->driver_features, pool_translate, NULL);
 	if (error)
 		return error;
 	smp_store_release(&queue->running, true);
@@ -492,20 +499,18 @@ static void block_release(struct slot *slot)
 	block_free(block);
 }
 
-/* The headers (16 bytes a request) are not data; what is counted is data that went through other memory. */
+/*
+ * The frontend can read the same while it runs. The headers (16 bytes a request) are not data; what is counted is data
+ * that went through other memory.
+ */
 static void block_report(struct slot *slot)
 {
-	struct block *block = slot->owner;
-	u64 served = 0, allocations = 0, copied = 0;
-	unsigned int q;
+	const struct block *block = slot->owner;
+	const struct lichen_backend_counters *counters = slot_counters(slot->index);
 
-	for (q = 0; q < block->queue_count; q++) {
-		served += READ_ONCE(block->queues[q].served);
-		allocations += READ_ONCE(block->queues[q].allocations);
-		copied += READ_ONCE(block->queues[q].copied);
-	}
-	slot_info(slot, "%pg served %llu requests, %llu allocations, %llu bytes copied\n", block->bdev, served, allocations,
-		  copied);
+	slot_info(slot, "%pg served %llu requests, %llu allocations, %llu bytes copied\n",
+		block->bdev, READ_ONCE(counters->requests), READ_ONCE(counters->allocations),
+		READ_ONCE(counters->bytes_copied));
 }
 
 static const struct slot_operations block_operations = {
@@ -520,11 +525,13 @@ static const struct slot_operations block_operations = {
 static void block_config(struct block *block, struct virtio_blk_config *config)
 {
 	struct block_device *bdev = block->bdev;
-	unsigned int physical = bdev_physical_block_size(bdev), logical = bdev_logical_block_size(bdev);
+	unsigned int physical = bdev_physical_block_size(bdev),
+		     logical = bdev_logical_block_size(bdev);
 
 	block->features = BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
 			  BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
-			  BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) | BIT_ULL(VIRTIO_BLK_F_TOPOLOGY) | BIT_ULL(VIRTIO_BLK_F_MQ);
+			  BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) | BIT_ULL(VIRTIO_BLK_F_TOPOLOGY) |
+			  BIT_ULL(VIRTIO_BLK_F_MQ);
 	config->capacity = __cpu_to_virtio64(true, bdev_nr_sectors(bdev));
 	config->seg_max = __cpu_to_virtio32(true, SEGMENTS_MAX);
 	config->blk_size = __cpu_to_virtio32(true, logical);
@@ -542,7 +549,8 @@ static void block_config(struct block *block, struct virtio_blk_config *config)
 		block->features |= BIT_ULL(VIRTIO_BLK_F_DISCARD);
 		config->max_discard_sectors = __cpu_to_virtio32(true, SECTORS_MAX);
 		config->max_discard_seg = __cpu_to_virtio32(true, RANGES_MAX);
-		config->discard_sector_alignment = __cpu_to_virtio32(true, bdev_discard_granularity(bdev) >> SECTOR_SHIFT);
+		config->discard_sector_alignment =
+			__cpu_to_virtio32(true, bdev_discard_granularity(bdev) >> SECTOR_SHIFT);
 	}
 	/* Linux writes zeroes itself for a device that has no command for it. */
 	block->features |= BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES);
@@ -582,7 +590,8 @@ int block_attach(const struct backend_block *what, struct file *file)
 	}
 	view_read(what->slot, &view);
 	block->generation = view.generation;
-	block->read_only = what->read_only || !(file->f_mode & FMODE_WRITE) || bdev_read_only(block->bdev);
+	block->read_only =
+		what->read_only || !(file->f_mode & FMODE_WRITE) || bdev_read_only(block->bdev);
 	block_config(block, &config);
 
 	error = slot_attach(&(struct slot_attach){
@@ -600,7 +609,8 @@ int block_attach(const struct backend_block *what, struct file *file)
 		block_free(block);
 		return error;
 	}
-	slot_info(slot, "%pg, %llu MiB%s, %u queues\n", block->bdev, (u64)bdev_nr_sectors(block->bdev) >> 11,
-		  block->read_only ? ", read-only" : "", queues);
+	slot_info(slot, "%pg, %llu MiB%s, %u queues\n", block->bdev,
+		(u64)bdev_nr_sectors(block->bdev) >> 11, block->read_only ? ", read-only" : "",
+		queues);
 	return 0;
 }

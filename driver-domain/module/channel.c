@@ -34,8 +34,8 @@ struct channel {
 	struct lichen_doorbells *bells;
 	struct task_struct *thread;
 	struct mutex serving; /* held while bits that were taken are being served */
-	bool asleep;          /* the interrupt must wake the thread */
-	u64 own_slots;        /* channel_kick: like the doorbell page, but from this side */
+	bool asleep;	      /* the interrupt must wake the thread */
+	u64 own_slots;	      /* channel_kick: like the doorbell page, but from this side */
 	u64 own[LICHEN_SLOTS];
 	unsigned int index;
 	int interrupt;
@@ -105,7 +105,8 @@ static void channel_serve(struct channel *channel)
 static bool channel_linger(struct channel *channel, unsigned long until)
 {
 	while (!channel_pending(channel)) {
-		if (need_resched() || !single_task_running() || kthread_should_stop() || time_after(jiffies, until))
+		if (need_resched() || !single_task_running() || kthread_should_stop() ||
+			time_after(jiffies, until))
 			return false;
 		local_irq_disable();
 		/* An interrupt that arrives from here on ends the WFI, and is taken when interrupts are on again. */
@@ -176,9 +177,11 @@ static int channel_start(struct device *parent, struct channel *channel, int int
 		return PTR_ERR(channel->thread);
 	sched_set_fifo_low(channel->thread);
 	channel->interrupt = interrupt;
-	error = request_irq(interrupt, channel_interrupt, IRQF_NO_THREAD | IRQF_NOBALANCING, "lichen", channel);
+	error = request_irq(
+		interrupt, channel_interrupt, IRQF_NO_THREAD | IRQF_NOBALANCING, "lichen", channel);
 	if (error) {
-		dev_err(parent, "channel %u: interrupt %d: error %d\n", channel->index, interrupt, error);
+		dev_err(parent, "channel %u: interrupt %d: error %d\n", channel->index, interrupt,
+			error);
 		kthread_stop(channel->thread);
 		return error;
 	}

@@ -20,7 +20,8 @@ static bool console_busy(struct virtio_device *vdev)
 
 	if (vdev->id.device != VIRTIO_ID_CONSOLE || virtio_has_feature(vdev, VIRTIO_F_RING_PACKED))
 		return false;
-	virtio_device_for_each_vq(vdev, vq) {
+	virtio_device_for_each_vq(vdev, vq)
+	{
 		const struct vring *ring = virtqueue_get_vring(vq);
 
 		if ((vq->index & 1) && READ_ONCE(ring->avail->idx) != READ_ONCE(ring->used->idx))

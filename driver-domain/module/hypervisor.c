@@ -87,7 +87,8 @@ static void *window_map(struct platform_device *pdev, int index, size_t needed)
 	void *map;
 
 	if (!res || resource_size(res) < needed) {
-		dev_err(&pdev->dev, "reg[%d] is missing or shorter than %zu bytes\n", index, needed);
+		dev_err(&pdev->dev, "reg[%d] is missing or shorter than %zu bytes\n", index,
+			needed);
 		return ERR_PTR(-EINVAL);
 	}
 	map = devm_memremap(&pdev->dev, res->start, resource_size(res), MEMREMAP_WB);
@@ -103,15 +104,17 @@ static int window_probe(struct platform_device *pdev)
 
 	version = hypercall(LICHEN_HVC_VERSION, 0, 0, 0, 0, 0);
 	if (version != LICHEN_ABI_VERSION)
-		return dev_err_probe(&pdev->dev, -EPROTO, "the hypervisor speaks version %ld, we speak %u\n", version,
-				     LICHEN_ABI_VERSION);
+		return dev_err_probe(&pdev->dev, -EPROTO,
+			"the hypervisor speaks version %ld, we speak %u\n", version,
+			LICHEN_ABI_VERSION);
 	log_start();
 
 	w->control = window_map(pdev, 0, sizeof(*w->control));
 	if (IS_ERR(w->control))
 		return PTR_ERR(w->control);
-	if (w->control->magic != LICHEN_CONTROL_MAGIC || !w->control->slots || w->control->slots > LICHEN_SLOTS ||
-	    !w->control->channels || w->control->channels > LICHEN_CHANNELS)
+	if (w->control->magic != LICHEN_CONTROL_MAGIC || !w->control->slots ||
+		w->control->slots > LICHEN_SLOTS || !w->control->channels ||
+		w->control->channels > LICHEN_CHANNELS)
 		return dev_err_probe(&pdev->dev, -EPROTO, "the control page makes no sense\n");
 	w->slots = w->control->slots;
 	w->channels = w->control->channels;
@@ -145,17 +148,18 @@ static void window_remove(struct platform_device *pdev)
 	log_stop();
 }
 
-static const struct of_device_id window_match[] = { { .compatible = "lichen,backend" }, {} };
+static const struct of_device_id window_match[] = {{.compatible = "lichen,backend"}, {}};
 MODULE_DEVICE_TABLE(of, window_match);
 
 static struct platform_driver window_driver = {
 	.probe = window_probe,
 	.remove = window_remove,
-	.driver = {
-		.name = "lichen",
-		.of_match_table = window_match,
-		.suppress_bind_attrs = true,
-	},
+	.driver =
+		{
+			.name = "lichen",
+			.of_match_table = window_match,
+			.suppress_bind_attrs = true,
+		},
 };
 module_platform_driver(window_driver);
 

@@ -29,10 +29,10 @@
 /* One line of the driver domain's log about a slot. */
 #define slot_info(slot, format, ...) pr_info("slot %u: " format, (slot)->index, ##__VA_ARGS__)
 /* What a frontend can cause is limited, slot by slot: it must not drown the log of the others. */
-#define slot_warn(slot, format, ...)                                                         \
-	do {                                                                                 \
-		if (__ratelimit(&(slot)->complaints))                                        \
-			pr_warn("slot %u: " format, (slot)->index, ##__VA_ARGS__);           \
+#define slot_warn(slot, format, ...)                                               \
+	do {                                                                       \
+		if (__ratelimit(&(slot)->complaints))                              \
+			pr_warn("slot %u: " format, (slot)->index, ##__VA_ARGS__); \
 	} while (0)
 
 /* ---- hypervisor.c ---- */
@@ -40,7 +40,7 @@
 struct lichen_window {
 	struct lichen_control *control;
 	void *doorbells; /* one page a channel */
-	void *views;     /* one page a slot, read-only */
+	void *views;	 /* one page a slot, read-only */
 	void *registers; /* one page a slot */
 	unsigned int slots;
 	unsigned int channels;
@@ -50,8 +50,8 @@ struct lichen_window {
 extern struct lichen_window lichen_window;
 
 /* A hypercall; 0, a positive value, or a negative errno. Never sleeps; callable with interrupts off. */
-static inline long hypercall(unsigned long function, unsigned long a, unsigned long b, unsigned long c,
-			     unsigned long d, unsigned long e)
+static inline long hypercall(unsigned long function, unsigned long a, unsigned long b,
+	unsigned long c, unsigned long d, unsigned long e)
 {
 	struct arm_smccc_res result;
 
@@ -81,10 +81,14 @@ struct view {
 void view_read(unsigned int slot, struct view *to);
 void view_read_queue(unsigned int slot, unsigned int queue, struct lichen_queue_view *to);
 
-/* What serving a slot costs, for the frontend to see. Any context; `counter` is a member of struct lichen_backend_counters. */
-#define slot_count(slot_index, counter, n)                                                                        \
-	atomic64_add((n), (atomic64_t *)&((struct lichen_backend_counters *)(window_registers(slot_index) +       \
-						 LICHEN_MMIO_COUNTERS))->counter)
+/* What serving a slot has cost, in its register page, for the frontend to see. */
+static inline struct lichen_backend_counters *slot_counters(unsigned int slot)
+{
+	return window_registers(slot) + LICHEN_MMIO_COUNTERS;
+}
+
+/* `counter` is a member of struct lichen_backend_counters. Any context. */
+#define slot_count(slot, counter, n) atomic64_add((n), (atomic64_t *)&slot_counters(slot)->counter)
 
 /* Write `length` bytes of config space of a slot that is being set up, or is followed by LICHEN_SIGNAL_CONFIG. */
 void config_write(unsigned int slot, unsigned int offset, const void *from, unsigned int length);
@@ -120,7 +124,7 @@ struct slot_operations {
 struct slot {
 	unsigned int index;
 	const struct slot_operations *operations; /* NULL: free; read by channels without a lock */
-	void *owner;                              /* what the operations work on */
+	void *owner;				  /* what the operations work on */
 	struct work_struct change;
 	struct ratelimit_state complaints;
 };

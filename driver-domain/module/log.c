@@ -16,7 +16,8 @@ static void log_write(struct console *console, const char *text, unsigned int le
 		struct arm_smccc_res result;
 
 		memcpy(words, text, n);
-		arm_smccc_1_1_hvc(LICHEN_HVC_LOG, n, words[0], words[1], words[2], words[3], words[4], &result);
+		arm_smccc_1_1_hvc(LICHEN_HVC_LOG, n, words[0], words[1], words[2], words[3],
+			words[4], &result);
 		text += n;
 		length -= n;
 	}

@@ -12,7 +12,8 @@
 static bool pmu_present(void)
 {
 	u64 features = read_sysreg(id_aa64dfr0_el1);
-	unsigned int version = cpuid_feature_extract_unsigned_field(features, ID_AA64DFR0_EL1_PMUVer_SHIFT);
+	unsigned int version =
+		cpuid_feature_extract_unsigned_field(features, ID_AA64DFR0_EL1_PMUVer_SHIFT);
 
 	return version && version != ID_AA64DFR0_EL1_PMUVer_IMP_DEF;
 }

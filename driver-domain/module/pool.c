@@ -54,7 +54,8 @@ static bool region_has_pages(u64 start, u64 length)
 	for (at = start; at < start + length; at += 1ul << SECTION_SIZE_BITS)
 		if (!pfn_is_map_memory(PHYS_PFN(at)) || !pfn_valid(PHYS_PFN(at)))
 			return false;
-	return pfn_is_map_memory(PHYS_PFN(start + length - 1)) && pfn_valid(PHYS_PFN(start + length - 1));
+	return pfn_is_map_memory(PHYS_PFN(start + length - 1)) &&
+	       pfn_valid(PHYS_PFN(start + length - 1));
 }
 
 int pool_start(struct device_node *backend)
@@ -67,7 +68,8 @@ int pool_start(struct device_node *backend)
 	for (i = 0; (node = of_parse_phandle(backend, "memory-region", i)); i++) {
 		int error = of_address_to_resource(node, 0, &res);
 
-		if (!error && (i == REGIONS || !PAGE_ALIGNED(res.start) || !PAGE_ALIGNED(resource_size(&res))))
+		if (!error && (i == REGIONS || !PAGE_ALIGNED(res.start) ||
+				      !PAGE_ALIGNED(resource_size(&res))))
 			error = -EINVAL;
 		if (!error && !region_has_pages(res.start, resource_size(&res)))
 			error = -ENXIO;

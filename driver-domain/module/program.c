@@ -35,10 +35,11 @@ struct program_call {
 struct program {
 	struct slot *slot;
 	unsigned int queues;
-	struct mutex lock;  /* kicks and calls being set */
-	bool changed;       /* since the last BACKEND_VIEW */
+	struct mutex lock; /* kicks and calls being set */
+	bool changed;	   /* since the last BACKEND_VIEW */
 	wait_queue_head_t wait;
-	struct eventfd_ctx *kicks[LICHEN_QUEUES]; /* read by the channels, written with them quiet */
+	struct eventfd_ctx
+		*kicks[LICHEN_QUEUES]; /* read by the channels, written with them quiet */
 	struct program_call *calls[LICHEN_QUEUES];
 };
 
@@ -184,7 +185,8 @@ static long program_eventfd(struct program *program, unsigned int cmd, void __us
 	if (arg.queue >= program->queues)
 		return -EINVAL;
 	mutex_lock(&program->lock);
-	error = cmd == BACKEND_KICK ? kick_set(program, arg.queue, arg.fd) : call_set(program, arg.queue, arg.fd);
+	error = cmd == BACKEND_KICK ? kick_set(program, arg.queue, arg.fd)
+				    : call_set(program, arg.queue, arg.fd);
 	mutex_unlock(&program->lock);
 	return error;
 }
@@ -232,7 +234,8 @@ static long program_config(struct program *program, void __user *user)
 		return PTR_ERR(arg);
 	if (arg->offset <= sizeof(arg->bytes) && arg->length <= sizeof(arg->bytes) - arg->offset) {
 		config_write(program->slot->index, arg->offset, arg->bytes, arg->length);
-		error = hypercall(LICHEN_HVC_SIGNAL, program->slot->index, LICHEN_SIGNAL_CONFIG, 0, 0, 0);
+		error = hypercall(
+			LICHEN_HVC_SIGNAL, program->slot->index, LICHEN_SIGNAL_CONFIG, 0, 0, 0);
 	}
 	kfree(arg);
 	return error;
@@ -310,7 +313,8 @@ int program_create(const struct backend_create *what)
 	struct file *file;
 	int fd, error;
 
-	if (!slot || !what->queues || what->queues > LICHEN_QUEUES || what->config_length > BACKEND_CONFIG_BYTES)
+	if (!slot || !what->queues || what->queues > LICHEN_QUEUES ||
+		what->config_length > BACKEND_CONFIG_BYTES)
 		return -EINVAL;
 	program = kzalloc(sizeof(*program), GFP_KERNEL);
 	if (!program)

@@ -59,7 +59,8 @@ int slot_attach(const struct slot_attach *what)
 	long error;
 	u32 q;
 
-	if (!slot || what->config_length > BACKEND_CONFIG_BYTES || !what->queues || what->queues > LICHEN_QUEUES)
+	if (!slot || what->config_length > BACKEND_CONFIG_BYTES || !what->queues ||
+		what->queues > LICHEN_QUEUES)
 		return -EINVAL;
 	mutex_lock(&slots_lock);
 	if (slot->operations) {
@@ -67,14 +68,16 @@ int slot_attach(const struct slot_attach *what)
 		return -EBUSY;
 	}
 	config_write(what->slot, 0, what->config, what->config_length);
-	memset(window_registers(what->slot) + LICHEN_MMIO_COUNTERS, 0, sizeof(struct lichen_backend_counters));
+	memset(window_registers(what->slot) + LICHEN_MMIO_COUNTERS, 0,
+		sizeof(struct lichen_backend_counters));
 	slot->owner = what->owner;
 	smp_store_release(&slot->operations, what->operations);
 	/* Spread the queues before anyone can kick them. */
 	for (q = 0; q < what->queues; q++)
-		hypercall(LICHEN_HVC_QUEUE_CHANNEL, what->slot, q, q % lichen_window.channels, 0, 0);
-	error = hypercall(LICHEN_HVC_DEVICE_ATTACH, what->slot, what->device_id, what->queues, what->queue_max,
-			  what->features);
+		hypercall(
+			LICHEN_HVC_QUEUE_CHANNEL, what->slot, q, q % lichen_window.channels, 0, 0);
+	error = hypercall(LICHEN_HVC_DEVICE_ATTACH, what->slot, what->device_id, what->queues,
+		what->queue_max, what->features);
 	if (error) {
 		slot_warn(slot, "the hypervisor does not attach the device: error %ld\n", error);
 		WRITE_ONCE(slot->operations, NULL);

@@ -85,8 +85,8 @@ static void *area(struct vring_device *ring, uint64_t address, uint32_t length, 
 	return ring->translate(ring->context, address, length);
 }
 
-int vring_device_start(struct vring_device *ring, uint16_t num, uint64_t desc, uint64_t available, uint64_t used,
-		       uint64_t features, vring_translate_fn translate, void *context)
+int vring_device_start(struct vring_device *ring, uint16_t num, uint64_t desc, uint64_t available,
+	uint64_t used, uint64_t features, vring_translate_fn translate, void *context)
 {
 	if (!num || (num & (num - 1)) || num > 32768)
 		return -EINVAL;
@@ -106,7 +106,8 @@ int vring_device_start(struct vring_device *ring, uint16_t num, uint64_t desc, u
 }
 
 /* Add one segment to the chain; NULL or why the ring is broken. */
-static inline const char *chain_add(struct vring_device *ring, struct vring_chain *chain, const struct descriptor *d)
+static inline const char *chain_add(
+	struct vring_device *ring, struct vring_chain *chain, const struct descriptor *d)
 {
 	bool writable = d->flags & VRING_DESC_F_WRITE;
 	uint32_t *bytes = writable ? &chain->writable_bytes : &chain->readable_bytes;
@@ -134,7 +135,8 @@ static inline const char *chain_add(struct vring_device *ring, struct vring_chai
 }
 
 /* The table of an indirect descriptor: a chain of its own (virtio 1.2, 2.7.5.3). */
-static const char *chain_indirect(struct vring_device *ring, struct vring_chain *chain, const struct descriptor *outer)
+static const char *chain_indirect(
+	struct vring_device *ring, struct vring_chain *chain, const struct descriptor *outer)
 {
 	const struct vring_desc *table;
 	struct descriptor d;

@@ -26,13 +26,13 @@
 #define VRING_SEGMENTS 256
 
 struct vring_segment {
-	void *data;     /* what the translation made of the address; valid for `length` bytes */
+	void *data; /* what the translation made of the address; valid for `length` bytes */
 	uint32_t length;
-	bool writable;  /* by the device */
+	bool writable; /* by the device */
 };
 
 struct vring_chain {
-	uint16_t head;     /* hand it back to vring_push */
+	uint16_t head;	   /* hand it back to vring_push */
 	uint16_t segments; /* readable ones first, as virtio 1.2, 2.7.4.2 demands */
 	uint16_t readable; /* how many of them the device reads */
 	uint32_t readable_bytes;
@@ -49,8 +49,8 @@ struct vring_device;
 typedef void *(*vring_translate_fn)(void *context, uint64_t address, uint32_t length);
 
 struct vring_device {
-	uint16_t num;       /* entries, a power of two */
-	uint16_t next;      /* index of the next available entry to take */
+	uint16_t num;	    /* entries, a power of two */
+	uint16_t next;	    /* index of the next available entry to take */
 	uint16_t used_next; /* index of the next used entry to fill */
 	uint16_t signalled; /* used_next when the driver was last asked about (EVENT_IDX) */
 	bool event_index;
@@ -67,8 +67,8 @@ struct vring_device {
  * Start at index 0. The three areas are at physical addresses (virtio 1.2, 2.7: aligned to 16, 2, 4).
  * 0, -EINVAL for a bad size or alignment, -EFAULT for an area that is not shared.
  */
-int vring_device_start(struct vring_device *ring, uint16_t num, uint64_t desc, uint64_t available, uint64_t used,
-		       uint64_t features, vring_translate_fn translate, void *context);
+int vring_device_start(struct vring_device *ring, uint16_t num, uint64_t desc, uint64_t available,
+	uint64_t used, uint64_t features, vring_translate_fn translate, void *context);
 
 /* 1 and a chain, 0 when nothing is available, -EPROTO when the ring is broken (ring->broken says why). */
 int vring_next(struct vring_device *ring, struct vring_chain *chain);

@@ -26,16 +26,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NUM 8
+#define NUM  8
 #define PAGE 4096u
 
 /* Offsets in the one page of ours: rings, then what they point at. */
 #define AVAILABLE 256
-#define USED 512
-#define TABLE 1024
-#define HEADER 2048
-#define STATUS 2064
-#define DATA 2560
+#define USED	  512
+#define TABLE	  1024
+#define HEADER	  2048
+#define STATUS	  2064
+#define DATA	  2560
 
 static volatile unsigned char *registers;
 static unsigned char *page;
@@ -65,12 +65,12 @@ static double now(void)
 }
 
 /* Wait at most two seconds for a condition. */
-#define WAIT(condition)                                                                            \
-	({                                                                                         \
-		double until = now() + 2;                                                          \
-		while (!(condition) && now() < until)                                              \
-			usleep(100);                                                               \
-		(condition);                                                                       \
+#define WAIT(condition)                               \
+	({                                            \
+		double until = now() + 2;             \
+		while (!(condition) && now() < until) \
+			usleep(100);                  \
+		(condition);                          \
 	})
 
 static void address_write(unsigned int low, uint64_t value)
@@ -130,16 +130,18 @@ static void offer(uint16_t head)
 /* A request that is in order: sector 0, or some random bytes. */
 static void good_request(void)
 {
-	struct virtio_blk_outhdr header = { .type = VIRTIO_BLK_T_IN };
+	struct virtio_blk_outhdr header = {.type = VIRTIO_BLK_T_IN};
 
 	memcpy(page + HEADER, &header, sizeof(header));
 	page[STATUS] = 0xff;
 	if (block) {
-		desc()[0] = (struct vring_desc){ page_address + HEADER, sizeof(header), VRING_DESC_F_NEXT, 1 };
-		desc()[1] = (struct vring_desc){ page_address + DATA, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2 };
-		desc()[2] = (struct vring_desc){ page_address + STATUS, 1, VRING_DESC_F_WRITE, 0 };
+		desc()[0] = (struct vring_desc){
+			page_address + HEADER, sizeof(header), VRING_DESC_F_NEXT, 1};
+		desc()[1] = (struct vring_desc){
+			page_address + DATA, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2};
+		desc()[2] = (struct vring_desc){page_address + STATUS, 1, VRING_DESC_F_WRITE, 0};
 	} else {
-		desc()[0] = (struct vring_desc){ page_address + DATA, 32, VRING_DESC_F_WRITE, 0 };
+		desc()[0] = (struct vring_desc){page_address + DATA, 32, VRING_DESC_F_WRITE, 0};
 	}
 }
 
@@ -152,7 +154,8 @@ static bool serves(void)
 	good_request();
 	before = used()->idx;
 	offer(0);
-	return WAIT(__atomic_load_n(&used()->idx, __ATOMIC_ACQUIRE) != before) && (!block || page[STATUS] == VIRTIO_BLK_S_OK);
+	return WAIT(__atomic_load_n(&used()->idx, __ATOMIC_ACQUIRE) != before) &&
+	       (!block || page[STATUS] == VIRTIO_BLK_S_OK);
 }
 
 static void expect(const char *name, bool condition)
@@ -165,61 +168,106 @@ static void expect(const char *name, bool condition)
 
 static void d(unsigned int i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next)
 {
-	desc()[i] = (struct vring_desc){ address, length, flags, next };
+	desc()[i] = (struct vring_desc){address, length, flags, next};
 }
 
-static void lie_index(void) { available()->idx = 1000; }
-static void lie_head(void) { available()->ring[0] = NUM; }
-static void lie_next(void) { d(0, page_address + DATA, 16, VRING_DESC_F_NEXT, NUM); }
-static void lie_loop(void) { d(0, page_address + DATA, 16, VRING_DESC_F_NEXT, 0); }
-static void lie_outside(void) { d(0, 0x40000000, 512, VRING_DESC_F_WRITE, 0); }
-static void lie_mmio(void) { d(0, 0x09000000, 512, VRING_DESC_F_WRITE, 0); }
-static void lie_high(void) { d(0, 1ull << 60, 512, VRING_DESC_F_WRITE, 0); }
-static void lie_wrap(void) { d(0, UINT64_MAX - 15, 512, VRING_DESC_F_WRITE, 0); }
-static void lie_long(void) { d(0, page_address + DATA, UINT32_MAX, VRING_DESC_F_WRITE, 0); }
-static void lie_empty(void) { d(0, page_address + DATA, 0, 0, 0); }
-static void lie_table_size(void) { d(0, page_address + TABLE, 17, VRING_DESC_F_INDIRECT, 0); }
-static void lie_table_outside(void) { d(0, 0x40000000, 64, VRING_DESC_F_INDIRECT, 0); }
+static void lie_index(void)
+{
+	available()->idx = 1000;
+}
+static void lie_head(void)
+{
+	available()->ring[0] = NUM;
+}
+static void lie_next(void)
+{
+	d(0, page_address + DATA, 16, VRING_DESC_F_NEXT, NUM);
+}
+static void lie_loop(void)
+{
+	d(0, page_address + DATA, 16, VRING_DESC_F_NEXT, 0);
+}
+static void lie_outside(void)
+{
+	d(0, 0x40000000, 512, VRING_DESC_F_WRITE, 0);
+}
+static void lie_mmio(void)
+{
+	d(0, 0x09000000, 512, VRING_DESC_F_WRITE, 0);
+}
+static void lie_high(void)
+{
+	d(0, 1ull << 60, 512, VRING_DESC_F_WRITE, 0);
+}
+static void lie_wrap(void)
+{
+	d(0, UINT64_MAX - 15, 512, VRING_DESC_F_WRITE, 0);
+}
+static void lie_long(void)
+{
+	d(0, page_address + DATA, UINT32_MAX, VRING_DESC_F_WRITE, 0);
+}
+static void lie_empty(void)
+{
+	d(0, page_address + DATA, 0, 0, 0);
+}
+static void lie_table_size(void)
+{
+	d(0, page_address + TABLE, 17, VRING_DESC_F_INDIRECT, 0);
+}
+static void lie_table_outside(void)
+{
+	d(0, 0x40000000, 64, VRING_DESC_F_INDIRECT, 0);
+}
 static void lie_table_table(void)
 {
 	d(0, page_address + TABLE, 16, VRING_DESC_F_INDIRECT, 0);
-	*(struct vring_desc *)(page + TABLE) = (struct vring_desc){ page_address + DATA, 16, VRING_DESC_F_INDIRECT, 0 };
+	*(struct vring_desc *)(page + TABLE) =
+		(struct vring_desc){page_address + DATA, 16, VRING_DESC_F_INDIRECT, 0};
 }
 static void lie_table_loop(void)
 {
 	d(0, page_address + TABLE, 32, VRING_DESC_F_INDIRECT, 0);
-	*(struct vring_desc *)(page + TABLE) = (struct vring_desc){ page_address + DATA, 16, VRING_DESC_F_NEXT, 0 };
+	*(struct vring_desc *)(page + TABLE) =
+		(struct vring_desc){page_address + DATA, 16, VRING_DESC_F_NEXT, 0};
 }
 static void lie_order(void)
 {
 	d(0, page_address + DATA, 16, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 1);
 	d(1, page_address + DATA, 16, 0, 0);
 }
-static void lie_header(void) { d(0, page_address + DATA, 8, VRING_DESC_F_NEXT, 1), d(1, page_address + STATUS, 1, VRING_DESC_F_WRITE, 0); }
-static void lie_status(void) { d(0, page_address + HEADER, 16, 0, 0); }
+static void lie_header(void)
+{
+	d(0, page_address + DATA, 8, VRING_DESC_F_NEXT, 1),
+		d(1, page_address + STATUS, 1, VRING_DESC_F_WRITE, 0);
+}
+static void lie_status(void)
+{
+	d(0, page_address + HEADER, 16, 0, 0);
+}
 
 static const struct {
 	const char *name;
 	void (*prepare)(void);
 	bool block; /* no lie for other devices */
 } lies[] = {
-	{ "the available index jumps", lie_index, false },
-	{ "a head outside the ring", lie_head, false },
-	{ "a next outside the ring", lie_next, false },
-	{ "a loop", lie_loop, false },
-	{ "a buffer in another domain's memory", lie_outside, false },
-	{ "a buffer in a device", lie_mmio, false },
-	{ "a buffer where nothing is", lie_high, false },
-	{ "an address that wraps", lie_wrap, false },
-	{ "a length of 4 GiB", lie_long, false },
-	{ "a buffer of no bytes", lie_empty, false },
-	{ "an indirect table of a bad size", lie_table_size, false },
-	{ "an indirect table in another domain's memory", lie_table_outside, false },
-	{ "an indirect table in an indirect table", lie_table_table, false },
-	{ "a loop in an indirect table", lie_table_loop, false },
-	{ "a readable buffer behind a writable one", lie_order, false },
-	{ "a request with half a header", lie_header, true },
-	{ "a request without a status", lie_status, true },
+	{"the available index jumps", lie_index, false},
+	{"a head outside the ring", lie_head, false},
+	{"a next outside the ring", lie_next, false},
+	{"a loop", lie_loop, false},
+	{"a buffer in another domain's memory", lie_outside, false},
+	{"a buffer in a device", lie_mmio, false},
+	{"a buffer where nothing is", lie_high, false},
+	{"an address that wraps", lie_wrap, false},
+	{"a length of 4 GiB", lie_long, false},
+	{"a buffer of no bytes", lie_empty, false},
+	{"an indirect table of a bad size", lie_table_size, false},
+	{"an indirect table in another domain's memory", lie_table_outside, false},
+	{"an indirect table in an indirect table", lie_table_table, false},
+	{"a loop in an indirect table", lie_table_loop, false},
+	{"a readable buffer behind a writable one", lie_order, false},
+	{"a request with half a header", lie_header, true},
+	{"a request without a status", lie_status, true},
 };
 
 /* Changes the descriptors of a good request as fast as it can. */
@@ -227,7 +275,7 @@ static volatile bool changing;
 
 static void *change(void *unused)
 {
-	uint64_t bad[] = { page_address + DATA, 0x40000000, 1ull << 60, page_address + PAGE - 1 };
+	uint64_t bad[] = {page_address + DATA, 0x40000000, 1ull << 60, page_address + PAGE - 1};
 	uint32_t n = 0;
 
 	(void)unused;
@@ -255,7 +303,9 @@ static void race(void)
 		changing = true;
 		if (pthread_create(&thread, NULL, change, NULL))
 			break;
-		for (int i = 0; i < 200 && !(reg_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET); i++) {
+		for (int i = 0;
+			i < 200 && !(reg_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
+			i++) {
 			offer(i % 3);
 			usleep(50);
 		}
@@ -264,7 +314,8 @@ static void race(void)
 		rounds++;
 		resets += !!(reg_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
 	}
-	printf("%u rounds with changing descriptors, %u of them ended in NEEDS_RESET\n", rounds, resets);
+	printf("%u rounds with changing descriptors, %u of them ended in NEEDS_RESET\n", rounds,
+		resets);
 	expect("the device serves after descriptors that change", rounds && serves());
 }
 
@@ -312,8 +363,10 @@ static void take(const char *module, const char *device, const char *driver)
 	fd = open("/dev/physical", O_RDWR);
 	if (fd < 0)
 		die("/dev/physical");
-	registers = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, strtoul(last, NULL, 16));
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0);
+	registers =
+		mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, strtoul(last, NULL, 16));
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0);
 	if (registers == MAP_FAILED || page == MAP_FAILED)
 		die("mmap");
 	page[0] = 1;
@@ -340,7 +393,8 @@ int main(int argc, char **argv)
 		lies[i].prepare();
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		reg_write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-		expect(lies[i].name, WAIT(reg_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET));
+		expect(lies[i].name,
+			WAIT(reg_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET));
 		expect("after it, it serves", serves());
 	}
 	race();

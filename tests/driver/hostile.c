@@ -22,11 +22,11 @@
 #include <unistd.h>
 #include "daemon.h"
 
-#define SLOT 3
-#define DEVICES 5
+#define SLOT	   3
+#define DEVICES	   5
 #define DISK_BYTES (16u << 20)
-#define PERIOD 10
-#define LIES 12
+#define PERIOD	   10
+#define LIES	   12
 
 struct hostile {
 	struct device device; /* first */
@@ -123,7 +123,8 @@ static void lie(struct device *device, unsigned int which)
 	case 8:
 		log_info("hostile: the descriptor table is overwritten");
 		for (unsigned int i = 0; i < r->num; i++)
-			r->desc[i] = (struct vring_desc){ 0x40000000ull + i, 0xffffffff, 0xffff, 0xffff };
+			r->desc[i] =
+				(struct vring_desc){0x40000000ull + i, 0xffffffff, 0xffff, 0xffff};
 		*(unsigned char *)status->data = VIRTIO_BLK_S_OK;
 		push_raw(r, chain.head, 1);
 		break;
@@ -131,11 +132,11 @@ static void lie(struct device *device, unsigned int which)
 		log_info("hostile: a thousand spurious signals");
 		for (int i = 0; i < 1000; i++)
 			ioctl(device->view.fd, BACKEND_SIGNAL, 0);
-		*(unsigned char *)status->data = serve(&(uint32_t){ 0 });
+		*(unsigned char *)status->data = serve(&(uint32_t){0});
 		push_raw(r, chain.head, chain.writable_bytes);
 		break;
 	case 10: {
-		struct backend_config config = { .offset = 0, .length = 8 };
+		struct backend_config config = {.offset = 0, .length = 8};
 
 		log_info("hostile: the disk shrinks to nothing under a request");
 		ioctl(device->view.fd, BACKEND_CONFIG, &config);
@@ -147,7 +148,7 @@ static void lie(struct device *device, unsigned int which)
 		log_info("hostile: the event indices are nonsense");
 		r->used->ring[r->num].id = 0x7777;
 		r->used->flags = 0xffff;
-		*(unsigned char *)status->data = serve(&(uint32_t){ 0 });
+		*(unsigned char *)status->data = serve(&(uint32_t){0});
 		push_raw(r, chain.head, chain.writable_bytes);
 		break;
 	}
@@ -172,7 +173,7 @@ static void hostile_kick(struct device *device, unsigned int queue)
 
 static void hostile_start(struct device *device)
 {
-	struct backend_config config = { .offset = 0, .length = 8 };
+	struct backend_config config = {.offset = 0, .length = 8};
 	uint64_t capacity = DISK_BYTES / 512;
 
 	memcpy(config.bytes, &capacity, sizeof(capacity));
@@ -201,7 +202,7 @@ static int attach(unsigned int index, unsigned int which)
 			    1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_BLK_F_FLUSH,
 		.config_length = sizeof(struct virtio_blk_config),
 	};
-	struct virtio_blk_config config = { .capacity = DISK_BYTES / 512 };
+	struct virtio_blk_config config = {.capacity = DISK_BYTES / 512};
 
 	memcpy(create.config, &config, sizeof(config));
 	devices[index].lie = which;

@@ -29,13 +29,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define RAM_START 0x40000000ul
+#define RAM_START    0x40000000ul
 #define FOREIGN_SPIS 8 /* a frontend has eight slots unless its configuration says otherwise */
-#define GICD 0x08000000ul
-#define GICR 0x080a0000ul
-#define GICR_FRAME 0x20000ul
-#define UART 0x09000000ul
-#define HOLE 0x0b000000ul
+#define GICD	     0x08000000ul
+#define GICR	     0x080a0000ul
+#define GICR_FRAME   0x20000ul
+#define UART	     0x09000000ul
+#define HOLE	     0x0b000000ul
 
 static int kmsg, physical;
 static sigjmp_buf escape;
@@ -70,7 +70,8 @@ static void on_abort(int number)
 
 static volatile unsigned char *map(unsigned long address)
 {
-	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, physical, address & ~4095ul);
+	void *page =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, physical, address & ~4095ul);
 
 	if (page == MAP_FAILED) {
 		say("FAIL cannot map %lx: %s", address, strerror(errno));
@@ -94,19 +95,39 @@ static bool access_once(volatile unsigned char *at, unsigned int size, bool writ
 	}
 	if (write) {
 		switch (size) {
-		case 1: asm volatile("strb %w0, [%1]" ::"r"(*value), "r"(at) : "memory"); break;
-		case 2: asm volatile("strh %w0, [%1]" ::"r"(*value), "r"(at) : "memory"); break;
-		case 4: asm volatile("str %w0, [%1]" ::"r"(*value), "r"(at) : "memory"); break;
-		case 8: asm volatile("str %0, [%1]" ::"r"(*value), "r"(at) : "memory"); break;
-		case 16: asm volatile("stp %0, %0, [%1]" ::"r"(*value), "r"(at) : "memory"); break;
+		case 1:
+			asm volatile("strb %w0, [%1]" ::"r"(*value), "r"(at) : "memory");
+			break;
+		case 2:
+			asm volatile("strh %w0, [%1]" ::"r"(*value), "r"(at) : "memory");
+			break;
+		case 4:
+			asm volatile("str %w0, [%1]" ::"r"(*value), "r"(at) : "memory");
+			break;
+		case 8:
+			asm volatile("str %0, [%1]" ::"r"(*value), "r"(at) : "memory");
+			break;
+		case 16:
+			asm volatile("stp %0, %0, [%1]" ::"r"(*value), "r"(at) : "memory");
+			break;
 		}
 	} else {
 		switch (size) {
-		case 1: asm volatile("ldrb %w0, [%1]" : "=r"(*value) : "r"(at) : "memory"); break;
-		case 2: asm volatile("ldrh %w0, [%1]" : "=r"(*value) : "r"(at) : "memory"); break;
-		case 4: asm volatile("ldr %w0, [%1]" : "=r"(*value) : "r"(at) : "memory"); break;
-		case 8: asm volatile("ldr %0, [%1]" : "=r"(*value) : "r"(at) : "memory"); break;
-		case 16: asm volatile("ldp %0, xzr, [%1]" : "=r"(*value) : "r"(at) : "memory"); break;
+		case 1:
+			asm volatile("ldrb %w0, [%1]" : "=r"(*value) : "r"(at) : "memory");
+			break;
+		case 2:
+			asm volatile("ldrh %w0, [%1]" : "=r"(*value) : "r"(at) : "memory");
+			break;
+		case 4:
+			asm volatile("ldr %w0, [%1]" : "=r"(*value) : "r"(at) : "memory");
+			break;
+		case 8:
+			asm volatile("ldr %0, [%1]" : "=r"(*value) : "r"(at) : "memory");
+			break;
+		case 16:
+			asm volatile("ldp %0, xzr, [%1]" : "=r"(*value) : "r"(at) : "memory");
+			break;
 		}
 	}
 	return true;
@@ -157,7 +178,8 @@ static unsigned int iomem(struct range *ranges, unsigned int most)
 	char line[256];
 
 	while (file && n < most && fgets(line, sizeof(line), file))
-		if (line[0] != ' ' && sscanf(line, "%lx-%lx", &ranges[n].start, &ranges[n].end) == 2)
+		if (line[0] != ' ' &&
+			sscanf(line, "%lx-%lx", &ranges[n].start, &ranges[n].end) == 2)
 			n++;
 	if (file)
 		fclose(file);
@@ -201,9 +223,9 @@ static void try_all(const char *name, unsigned long ram, unsigned int cpus)
 		say("FAIL %s: all RAM is said to be ours", phase);
 	try_memory(RAM_START + ram); /* behind it */
 	for (unsigned int cpu = 1; cpu < cpus; cpu++) {
-		try_device(GICR + cpu * GICR_FRAME + 0x0014);            /* GICR_WAKER */
-		try_device(GICR + cpu * GICR_FRAME + 0x10000 + 0x0100);  /* GICR_ISENABLER0 */
-		try_device(GICR + cpu * GICR_FRAME + 0x10000 + 0x0200);  /* GICR_ISPENDR0 */
+		try_device(GICR + cpu * GICR_FRAME + 0x0014);		/* GICR_WAKER */
+		try_device(GICR + cpu * GICR_FRAME + 0x10000 + 0x0100); /* GICR_ISENABLER0 */
+		try_device(GICR + cpu * GICR_FRAME + 0x10000 + 0x0200); /* GICR_ISPENDR0 */
 	}
 	try_device(UART + 0x24); /* baud rate */
 	try_device(HOLE);
@@ -213,7 +235,8 @@ static void try_all(const char *name, unsigned long ram, unsigned int cpus)
 		volatile unsigned char *at = map(GICD + reg);
 		uint64_t before = 0, all = 0xffffffff, after = 0;
 
-		if (access_once(at, 4, false, &before) && access_once(at, 4, true, &all) && access_once(at, 4, false, &after))
+		if (access_once(at, 4, false, &before) && access_once(at, 4, true, &all) &&
+			access_once(at, 4, false, &after))
 			refused += 32 - __builtin_popcount(after);
 		/* What we enabled and did not use before is put back. */
 		all = after & ~before;
@@ -224,8 +247,8 @@ static void try_all(const char *name, unsigned long ram, unsigned int cpus)
 	}
 	if (refused < FOREIGN_SPIS)
 		fail("FAIL %s: only %lu SPIs cannot be enabled (%u bytes)", refused, 4);
-	say("%s %s: %lu places of foreign memory, %lu accesses, %lu aborts, %lu failures", failures ? "FAIL" : "PASS", phase,
-	    foreign, tried, aborted, failures);
+	say("%s %s: %lu places of foreign memory, %lu accesses, %lu aborts, %lu failures",
+		failures ? "FAIL" : "PASS", phase, foreign, tried, aborted, failures);
 }
 
 /* What Linux's command line has and Linux does not know is init's environment. */

@@ -49,7 +49,8 @@ static void use(const struct vring_chain *chain)
 	uint64_t readable = 0, writable = 0;
 	unsigned char sum = 0;
 
-	if (!chain->segments || chain->segments > VRING_SEGMENTS || chain->readable > chain->segments)
+	if (!chain->segments || chain->segments > VRING_SEGMENTS ||
+		chain->readable > chain->segments)
 		abort();
 	for (unsigned int i = 0; i < chain->segments; i++) {
 		const struct vring_segment *segment = &chain->segment[i];
@@ -81,7 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 4)
 		return 0;
-	features = (uint64_t)(data[0] & 1) << VIRTIO_RING_F_EVENT_IDX | (uint64_t)(data[0] >> 1 & 1) << VIRTIO_RING_F_INDIRECT_DESC;
+	features = (uint64_t)(data[0] & 1) << VIRTIO_RING_F_EVENT_IDX |
+		   (uint64_t)(data[0] >> 1 & 1) << VIRTIO_RING_F_INDIRECT_DESC;
 	/* malloc, so that a byte outside is seen. */
 	fuzz.memory = malloc(SIZE);
 	memset(fuzz.memory, 0, SIZE);
@@ -89,7 +91,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz.script = data + 4 + (size - 4 < SIZE ? size - 4 : SIZE);
 	fuzz.left = size - (size_t)(fuzz.script - data);
 	/* Up to 32 entries: descriptors at 0, available ring at 512, used ring at 1024, all else for buffers. */
-	if (vring_device_start(&ring, 1u << data[1] % 6, BASE, BASE + 512, BASE + 1024, features, translate, &fuzz))
+	if (vring_device_start(&ring, 1u << data[1] % 6, BASE, BASE + 512, BASE + 1024, features,
+		    translate, &fuzz))
 		abort();
 	while (steps++ < 200) {
 		int more = vring_next(&ring, &chain);

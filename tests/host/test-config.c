@@ -42,14 +42,20 @@ int main(void)
 		    "console port0=/dev/vport0p1 port5=/dev/vport0p5 size=132x43\n"
 		    "rng\t/dev/urandom") == 0);
 	CHECK(config.count == 3);
-	CHECK(config.lines[0].kind == CONFIG_BLOCK && !strcmp(config.lines[0].path, "/dev/nvme0n1"));
-	CHECK(config.lines[0].queues == 0 && !config.lines[0].read_only && config.lines[0].line == 1);
-	CHECK(config.lines[1].kind == CONFIG_CONSOLE && !strcmp(config.lines[1].port[5], "/dev/vport0p5"));
-	CHECK(!config.lines[1].port[1][0] && config.lines[1].columns == 132 && config.lines[1].rows == 43);
-	CHECK(config.lines[2].kind == CONFIG_RNG && config.lines[2].slot == 2 && config.lines[2].line == 3);
+	CHECK(config.lines[0].kind == CONFIG_BLOCK &&
+		!strcmp(config.lines[0].path, "/dev/nvme0n1"));
+	CHECK(config.lines[0].queues == 0 && !config.lines[0].read_only &&
+		config.lines[0].line == 1);
+	CHECK(config.lines[1].kind == CONFIG_CONSOLE &&
+		!strcmp(config.lines[1].port[5], "/dev/vport0p5"));
+	CHECK(!config.lines[1].port[1][0] && config.lines[1].columns == 132 &&
+		config.lines[1].rows == 43);
+	CHECK(config.lines[2].kind == CONFIG_RNG && config.lines[2].slot == 2 &&
+		config.lines[2].line == 3);
 
 	CHECK(parse("blk /dev/sda queues=4 readonly id=12345678901234567890\r\n") == 0);
-	CHECK(config.lines[0].queues == 4 && config.lines[0].read_only && strlen(config.lines[0].id) == 20);
+	CHECK(config.lines[0].queues == 4 && config.lines[0].read_only &&
+		strlen(config.lines[0].id) == 20);
 
 	expect_wrong("blk\n", "1: a device path is missing");
 	expect_wrong("\n\ntape /dev/st0\n", "3: unknown device 'tape'");

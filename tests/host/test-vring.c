@@ -11,14 +11,14 @@
 #include "check.h"
 #include "vring.h"
 
-#define BASE 0x40000000ull
-#define SIZE 65536
-#define NUM 8
+#define BASE	  0x40000000ull
+#define SIZE	  65536
+#define NUM	  8
 #define AVAILABLE 4096
-#define USED 8192
-#define DATA 16384
+#define USED	  8192
+#define DATA	  16384
 
-#define EVENTS (1ull << VIRTIO_RING_F_EVENT_IDX)
+#define EVENTS	 (1ull << VIRTIO_RING_F_EVENT_IDX)
 #define INDIRECT (1ull << VIRTIO_RING_F_INDIRECT_DESC)
 
 static unsigned char *memory; /* of exactly SIZE bytes, for the sanitizer */
@@ -36,12 +36,14 @@ static void *translate(void *context, uint64_t address, uint32_t length)
 static void start(uint64_t features)
 {
 	memset(memory, 0, SIZE);
-	CHECK(!vring_device_start(&ring, NUM, BASE, BASE + AVAILABLE, BASE + USED, features, translate, NULL));
+	CHECK(!vring_device_start(
+		&ring, NUM, BASE, BASE + AVAILABLE, BASE + USED, features, translate, NULL));
 }
 
-static void desc_at(uint32_t table, unsigned int i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next)
+static void desc_at(uint32_t table, unsigned int i, uint64_t address, uint32_t length,
+	uint16_t flags, uint16_t next)
 {
-	struct vring_desc d = { address, length, flags, next };
+	struct vring_desc d = {address, length, flags, next};
 
 	memcpy(memory + table + i * sizeof(d), &d, sizeof(d));
 }
@@ -225,8 +227,10 @@ static void test_start(void)
 	CHECK(vring_device_start(&ring, 8, BASE + 8, BASE, BASE, 0, translate, NULL) == -EINVAL);
 	CHECK(vring_device_start(&ring, 8, BASE, BASE + 1, BASE, 0, translate, NULL) == -EINVAL);
 	CHECK(vring_device_start(&ring, 8, BASE, BASE, BASE + 2, 0, translate, NULL) == -EINVAL);
-	CHECK(vring_device_start(&ring, 8, BASE + SIZE - 112, BASE, BASE, 0, translate, NULL) == -EFAULT);
-	CHECK(vring_device_start(&ring, 8, UINT64_MAX - 15, BASE, BASE, 0, translate, NULL) == -EFAULT);
+	CHECK(vring_device_start(&ring, 8, BASE + SIZE - 112, BASE, BASE, 0, translate, NULL) ==
+		-EFAULT);
+	CHECK(vring_device_start(&ring, 8, UINT64_MAX - 15, BASE, BASE, 0, translate, NULL) ==
+		-EFAULT);
 	CHECK(vring_device_start(&ring, 32768, BASE, BASE, BASE, 0, translate, NULL) == -EFAULT);
 }
 
