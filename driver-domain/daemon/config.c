@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * /etc/lichen.conf: one device a line, words apart by blanks, '#' starts a comment. The n-th device is slot n.
+ * /etc/lichen.conf: one device a line, words apart by blanks, '#' starts a comment. The n-th device
+ * is slot n.
  *
  *     blk DEVICE [queues=auto|N] [readonly] [id=TEXT]
  *     console port0=DEVICE [portN=DEVICE]... [size=COLUMNSxROWS]
@@ -167,7 +168,10 @@ unsigned int config_parse(
 			line.slot = slot;
 			config->lines[config->count++] = line;
 		}
-		/* A line that is wrong keeps its slot, so that those after it do not change their names. */
+		/*
+		 * A line that is wrong keeps its slot, so that those after it do not change their
+		 * names.
+		 */
 		if (device || parser.message[0])
 			slot += slot < LICHEN_SLOTS;
 		if (parser.message[0]) {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * virtio-console (virtio 1.2, 5.3) whose ports are bridged to files of Linux: ports of its own virtio-serial
- * devices, or terminals. Bytes move straight between a file and the driver's buffers.
+ * virtio-console (virtio 1.2, 5.3) whose ports are bridged to files of Linux: ports of its own
+ * virtio-serial devices, or terminals. Bytes move straight between a file and the driver's buffers.
  *
  *     driver --tx ring--> port_transmit --write--> file      open and close of either side
  *     driver <--rx ring-- port_receive  <--read--- file      are told to the other
  *
- * Nothing is read from a file that the driver has no buffer or no open port for: what it holds is not lost. What
- * the driver sends while nobody is at a file's other end is discarded, as QEMU does: a guest must not
- * hang because nobody listens.
+ * Nothing is read from a file that the driver has no buffer or no open port for: what it holds is
+ * not lost. What the driver sends while nobody is at a file's other end is discarded, as QEMU does:
+ * a guest must not hang because nobody listens.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -284,7 +284,10 @@ static void file_ready(struct source *source, uint32_t events)
 		return;
 	if (port->driver_open && events & (EPOLLIN | EPOLLHUP))
 		port_receive(port);
-	/* With EPOLLHUP there may still be bytes to read: that the file has ended is told by port_receive alone. */
+	/*
+	 * With EPOLLHUP there may still be bytes to read: that the file has ended is told by
+	 * port_receive alone.
+	 */
 	if (!(events & EPOLLHUP))
 		port_host_state(port, true);
 }

@@ -51,8 +51,8 @@ struct config {
 };
 
 /*
- * Parse `text`. Each wrong line is reported through `error` (with its number) and skipped; the others count.
- * Returns the number of wrong lines.
+ * Parse `text`. Each wrong line is reported through `error` (with its number) and skipped; the
+ * others count. Returns the number of wrong lines.
  */
 unsigned int config_parse(struct config *config, const char *text,
 	void (*error)(unsigned int line, const char *message));
@@ -61,7 +61,10 @@ unsigned int config_parse(struct config *config, const char *text,
 
 /* Start to listen for devices that appear. Before anything is looked for. */
 void wait_open(void);
-/* Wait until `path` can be opened, at most until the deadline (CLOCK_MONOTONIC, ms). A descriptor or -errno. */
+/*
+ * Wait until `path` can be opened, at most until the deadline (CLOCK_MONOTONIC, ms). A descriptor
+ * or -errno.
+ */
 int wait_device(const char *path, int flags, int64_t deadline);
 void wait_close(void);
 int64_t now_ms(void);
@@ -74,7 +77,10 @@ struct source {
 };
 
 void loop_open(void);
-/* events: EPOLLIN... and EPOLLET. The source stays the caller's; remove it before closing its fd. 0 or -errno. */
+/*
+ * events: EPOLLIN... and EPOLLET. The source stays the caller's; remove it before closing its fd. 0
+ * or -errno.
+ */
 int loop_add(struct source *source, uint32_t events);
 void loop_remove(struct source *source);
 /* Handle what is ready, waiting at most `timeout` ms (-1: for ever). */
@@ -121,7 +127,10 @@ int device_map_pool(int lichen);
 /* Attach. Fills `device`, which must stay where it is. 0 or -errno. */
 int device_attach(struct device *device, int lichen, const struct backend_create *what,
 	const struct device_operations *operations);
-/* A chain from a running queue: 1, or 0 when there is none now (a kick will come). A broken ring is reported. */
+/*
+ * A chain from a running queue: 1, or 0 when there is none now (a kick will come). A broken ring is
+ * reported.
+ */
 int device_next(struct device *device, unsigned int queue, struct vring_chain *chain);
 /* Give it back, and signal the driver if it wants that. */
 void device_push(struct device *device, unsigned int queue, uint16_t head, uint32_t written);

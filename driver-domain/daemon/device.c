@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A virtio device served from here. The module holds the slot for us; we see the shared memory through one mapping
- * a region, hear kicks through eventfds, and follow the view: reset, then DRIVER_OK, then reset...
+ * A virtio device served from here. The module holds the slot for us; we see the shared memory
+ * through one mapping a region, hear kicks through eventfds, and follow the view: reset, then
+ * DRIVER_OK, then reset...
  */
 #include <errno.h>
 #include <linux/virtio_config.h>

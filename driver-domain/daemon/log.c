@@ -12,7 +12,9 @@ void log_open(void)
 {
 	int limit = open("/proc/sys/kernel/printk_devkmsg", O_WRONLY | O_CLOEXEC);
 
-	/* By default the kernel drops lines of programs that come fast: ours are few, and wanted. */
+	/*
+	 * By default the kernel drops lines of programs that come fast: ours are few, and wanted.
+	 */
 	if (limit >= 0 && write(limit, "on\n", 3) == 3)
 		close(limit);
 	kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The driver domain's init, and its only program: bring /dev up, load the modules, give each line of the
- * configuration a slot, tell the hypervisor that the backend is ready, and serve until the machine goes off.
+ * The driver domain's init, and its only program: bring /dev up, load the modules, give each line
+ * of the configuration a slot, tell the hypervisor that the backend is ready, and serve until the
+ * machine goes off.
  *
  * Nothing here waits for a time to pass: devices are waited for by events, DEADLINE_MS at most.
  */
@@ -85,8 +86,8 @@ static void config_error(unsigned int line, const char *message)
 }
 
 /*
- * What Linux does for a disk of its own users is the frontend's business here: statistics and the merging of requests. Only
- * a saving, so what a device does not have is no error.
+ * What Linux does for a disk of its own users is the frontend's business here: statistics and the
+ * merging of requests. Only a saving, so what a device does not have is no error.
  */
 static void block_tune(const char *path)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * virtio-rng (virtio 1.2, 5.4): buffers filled from a file. A hardware generator may take its time, so a thread
- * of its own reads the file; the loop hands it one buffer at a time, and it never sees the ring or
- * shared memory.
+ * virtio-rng (virtio 1.2, 5.4): buffers filled from a file. A hardware generator may take its time,
+ * so a thread of its own reads the file; the loop hands it one buffer at a time, and it never sees
+ * the ring or shared memory.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Waiting for devices without polling: devtmpfs tells of each node that the kernel makes in /dev, and at every
- * such event we try again.
+ * Waiting for devices without polling: devtmpfs tells of each node that the kernel makes in /dev,
+ * and at every such event we try again.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +24,10 @@ int64_t now_ms(void)
 
 void wait_open(void)
 {
-	/* devtmpfs tells inotify of the nodes that the kernel makes: node and event cannot come apart. */
+	/*
+	 * devtmpfs tells inotify of the nodes that the kernel makes: node and event cannot come
+	 * apart.
+	 */
 	events = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (events < 0 || inotify_add_watch(events, "/dev", IN_CREATE | IN_ATTRIB) < 0)
 		log_error("cannot watch /dev: only devices that are there already will be found");

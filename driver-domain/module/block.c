@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * virtio-blk (virtio 1.2, 5.2) on any block device of Linux: a chain of the ring becomes a bio on the very same
- * pages, the bio's end becomes a used entry. On the path of a read or a write of up to INLINE_SEGMENTS segments
- * nothing is copied and nothing is allocated: each head of a ring has its request, made when the ring starts.
+ * virtio-blk (virtio 1.2, 5.2) on any block device of Linux: a chain of the ring becomes a bio on
+ * the very same pages, the bio's end becomes a used entry. On the path of a read or a write of up
+ * to INLINE_SEGMENTS segments nothing is copied and nothing is allocated: each head of a ring has
+ * its request, made when the ring starts.
  *
  *     channel's thread:   vring_next -> request -> submit_bio
  *     end of the bio (any context, mostly the device's interrupt):  status byte, vring_push, signal
  *
  * A queue has one consumer, the thread of its channel; its producers hold `lock`.
  *
- * Reset: the queues stop taking chains, the bios in flight end, and only then do we say that we are done: after
- * that no byte of the frontend's memory is touched on behalf of the old driver.
+ * Reset: the queues stop taking chains, the bios in flight end, and only then do we say that we are
+ * done: after that no byte of the frontend's memory is touched on behalf of the old driver.
  */
 #define pr_fmt(format) "lichen: " format
 
@@ -166,8 +167,8 @@ static void chain_write(const struct vring_chain *chain, const void *from, u32 l
 }
 
 /*
- * Add `length` bytes at `offset` of the segments from `first` on to the bio. Physically contiguous memory is
- * contiguous in the page array, so a segment of any length is one bio_vec.
+ * Add `length` bytes at `offset` of the segments from `first` on to the bio. Physically contiguous
+ * memory is contiguous in the page array, so a segment of any length is one bio_vec.
  */
 static void bio_add_chain(struct bio *bio, const struct vring_chain *chain, unsigned int first,
 	u32 offset, u32 length)
@@ -209,7 +210,10 @@ static void request_read_write(
 		request_end(request, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	/* The header or the status byte may stand alone in their segment; room for them does no harm. */
+	/*
+	 * The header or the status byte may stand alone in their segment; room for them does no
+	 * harm.
+	 */
 	if (unlikely(count > INLINE_SEGMENTS)) {
 		slot_count(block->slot->index, allocations, 1);
 		segments = request->segments =
@@ -470,7 +474,10 @@ static void block_change(struct slot *slot, const struct view *view)
 {
 	struct block *block = slot->owner;
 
-	/* A reset that was never live needs no acknowledgement, and gets one all the same: a stale one is ignored. */
+	/*
+	 * A reset that was never live needs no acknowledgement, and gets one all the same: a stale
+	 * one is ignored.
+	 */
 	if (view->generation != block->generation) {
 		block_stop(block);
 		block->generation = view->generation;
@@ -500,8 +507,8 @@ static void block_release(struct slot *slot)
 }
 
 /*
- * The frontend can read the same while it runs. The headers (16 bytes a request) are not data; what is counted is data
- * that went through other memory.
+ * The frontend can read the same while it runs. The headers (16 bytes a request) are not data; what
+ * is counted is data that went through other memory.
  */
 static void block_report(struct slot *slot)
 {

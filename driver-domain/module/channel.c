@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Doorbell channels. Each has a page of bits that the hypervisor sets, an interrupt, and a thread on one CPU
- * that takes the bits and serves the queues they name: submitting to a block device may sleep, an interrupt must not.
+ * Doorbell channels. Each has a page of bits that the hypervisor sets, an interrupt, and a thread
+ * on one CPU that takes the bits and serves the queues they name: submitting to a block device may
+ * sleep, an interrupt must not.
  *
- * Waking a thread and switching to it costs more than serving a request. So a thread that has just had work
- * does not sleep at once: while it is alone on its CPU and for LINGER at most, it waits for the next interrupt
- * itself, where the idle task would otherwise do so. A kick then finds it already running.
+ * Waking a thread and switching to it costs more than serving a request. So a thread that has just
+ * had work does not sleep at once: while it is alone on its CPU and for LINGER at most, it waits
+ * for the next interrupt itself, where the idle task would otherwise do so. A kick then finds it
+ * already running.
  *
  *     serve -> linger (WFI, alone on the CPU) -> serve ...
  *                 | LINGER over, or another task wants the CPU
@@ -109,7 +111,10 @@ static bool channel_linger(struct channel *channel, unsigned long until)
 			time_after(jiffies, until))
 			return false;
 		local_irq_disable();
-		/* An interrupt that arrives from here on ends the WFI, and is taken when interrupts are on again. */
+		/*
+		 * An interrupt that arrives from here on ends the WFI, and is taken when interrupts
+		 * are on again.
+		 */
 		if (!channel_pending(channel) && !need_resched()) {
 			dsb(sy);
 			wfi();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * /dev/lichen: the way in for programs of the driver domain (see backend.h). Mapping the shared memory gives
- * them the very pages, counted as pages, so that direct I/O works on the mapping.
+ * /dev/lichen: the way in for programs of the driver domain (see backend.h). Mapping the shared
+ * memory gives them the very pages, counted as pages, so that direct I/O works on the mapping.
  */
 #define pr_fmt(format) "lichen: " format
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Whether the console devices that Linux itself drives have taken all that was written to them. Their driver
- * lets a program know when there is room, never when the last byte has gone, and a machine that is powered off
- * before that loses it. The rings tell: all that was made available has been used.
+ * Whether the console devices that Linux itself drives have taken all that was written to them.
+ * Their driver lets a program know when there is room, never when the last byte has gone, and a
+ * machine that is powered off before that loses it. The rings tell: all that was made available has
+ * been used.
  */
 #include <linux/device.h>
 #include <linux/pci.h>

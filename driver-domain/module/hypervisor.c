@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * The window that the hypervisor gives us: found in the device tree, mapped once, never unmapped while in use.
- * The pages are the hypervisor's: it writes views and doorbells, and never trusts what we write.
+ * The window that the hypervisor gives us: found in the device tree, mapped once, never unmapped
+ * while in use. The pages are the hypervisor's: it writes views and doorbells, and never trusts
+ * what we write.
  */
 #define pr_fmt(format) "lichen: " format
 
@@ -72,7 +73,10 @@ void config_write(unsigned int slot, unsigned int offset, const void *from, unsi
 void queue_signal(unsigned int slot, const struct lichen_queue_view *queue)
 {
 	if (queue->complete == LICHEN_COMPLETE_SGI) {
-		/* The used ring must be visible before the interrupt is (as the GIC driver does for its own). */
+		/*
+		 * The used ring must be visible before the interrupt is (as the GIC driver does for
+		 * its own).
+		 */
 		dsb(ishst);
 		gic_write_sgi1r(queue->target);
 		return;

@@ -49,7 +49,10 @@ struct lichen_window {
 /* Filled before anything else runs, constant afterwards. */
 extern struct lichen_window lichen_window;
 
-/* A hypercall; 0, a positive value, or a negative errno. Never sleeps; callable with interrupts off. */
+/*
+ * A hypercall; 0, a positive value, or a negative errno. Never sleeps; callable with interrupts
+ * off.
+ */
 static inline long hypercall(unsigned long function, unsigned long a, unsigned long b,
 	unsigned long c, unsigned long d, unsigned long e)
 {
@@ -90,10 +93,15 @@ static inline struct lichen_backend_counters *slot_counters(unsigned int slot)
 /* `counter` is a member of struct lichen_backend_counters. Any context. */
 #define slot_count(slot, counter, n) atomic64_add((n), (atomic64_t *)&slot_counters(slot)->counter)
 
-/* Write `length` bytes of config space of a slot that is being set up, or is followed by LICHEN_SIGNAL_CONFIG. */
+/*
+ * Write `length` bytes of config space of a slot that is being set up, or is followed by
+ * LICHEN_SIGNAL_CONFIG.
+ */
 void config_write(unsigned int slot, unsigned int offset, const void *from, unsigned int length);
 
-/* Tell the frontend of used buffers, as its queue wants to be told: no exit, or one. Any context. */
+/*
+ * Tell the frontend of used buffers, as its queue wants to be told: no exit, or one. Any context.
+ */
 void queue_signal(unsigned int slot, const struct lichen_queue_view *queue);
 
 /* ---- channel.c ---- */
@@ -111,7 +119,10 @@ void channel_kick(unsigned int channel, unsigned int slot, u64 queues);
 struct slot;
 
 struct slot_operations {
-	/* In a channel's thread (may sleep, but holds up that channel): queues with bits in `queues` were kicked. */
+	/*
+	 * In a channel's thread (may sleep, but holds up that channel): queues with bits in
+	 * `queues` were kicked.
+	 */
 	void (*kick)(struct slot *slot, u64 queues);
 	/* In a worker: status or generation changed. */
 	void (*change)(struct slot *slot, const struct view *view);
@@ -143,9 +154,14 @@ struct slot_attach {
 
 int slots_start(void);
 void slots_stop(void);
-/* Attach a device. Kicks may arrive before this returns. 0, -EINVAL, -EBUSY, or what the hypervisor says. */
+/*
+ * Attach a device. Kicks may arrive before this returns. 0, -EINVAL, -EBUSY, or what the hypervisor
+ * says.
+ */
 int slot_attach(const struct slot_attach *what);
-/* Detach it and release it; returns after the last operation. Nothing if the slot is free. Sleeps. */
+/*
+ * Detach it and release it; returns after the last operation. Nothing if the slot is free. Sleeps.
+ */
 void slot_detach(unsigned int slot);
 struct slot *slot_get(unsigned int slot);
 /* Let every owner report. Sleeps. */
@@ -160,7 +176,10 @@ void slot_broken(struct slot *slot, unsigned int queue, const char *why);
 
 struct device_node;
 int pool_start(struct device_node *backend);
-/* The kernel's address of [address, address + length), or NULL unless all of it is shared with frontends. */
+/*
+ * The kernel's address of [address, address + length), or NULL unless all of it is shared with
+ * frontends.
+ */
 void *pool_translate(void *unused, u64 address, u32 length);
 unsigned int pool_regions(void);
 int pool_region(unsigned int index, u64 *start, u64 *length);
@@ -173,7 +192,9 @@ int block_attach(const struct backend_block *what, struct file *file);
 
 /* ---- program.c ---- */
 
-/* A slot for a program: a new file descriptor that detaches the slot when it is closed, or -errno. */
+/*
+ * A slot for a program: a new file descriptor that detaches the slot when it is closed, or -errno.
+ */
 int program_create(const struct backend_create *what);
 
 /* ---- chardev.c ---- */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Linux's log, from its first line, into the hypervisor's stream: a console whose output is hypercalls.
+ * Linux's log, from its first line, into the hypervisor's stream: a console whose output is
+ * hypercalls.
  */
 #define pr_fmt(format) "lichen: " format
 

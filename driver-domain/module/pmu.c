@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Lets programs read the instruction counter (see lichen/pmu.h): for measurements, on bare Linux and in the driver
- * domain. Not for kernels built with perf, which owns these registers.
+ * Lets programs read the instruction counter (see lichen/pmu.h): for measurements, on bare Linux
+ * and in the driver domain. Not for kernels built with perf, which owns these registers.
  */
 #include <linux/module.h>
 #include <linux/smp.h>

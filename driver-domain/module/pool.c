@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * The memory that frontends share with us: the regions that the backend node's memory-region names. They lie in
- * Linux's memory map but not in its allocator (reserved-memory without no-map), so each page has a struct page,
- * and bios and direct I/O work on it without a copy. The table is filled once at probe.
+ * The memory that frontends share with us: the regions that the backend node's memory-region names.
+ * They lie in Linux's memory map but not in its allocator (reserved-memory without no-map), so each
+ * page has a struct page, and bios and direct I/O work on it without a copy. The table is filled
+ * once at probe.
  */
 #define pr_fmt(format) "lichen: " format
 

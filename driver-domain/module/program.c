@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * A slot that a program serves: the program holds a file descriptor, reads the rings through its mapping of the
- * shared memory, is woken by eventfds (kicks) and signals by ioctl or eventfd (calls). When the descriptor is
- * closed, also because the program died, the device goes.
+ * A slot that a program serves: the program holds a file descriptor, reads the rings through its
+ * mapping of the shared memory, is woken by eventfds (kicks) and signals by ioctl or eventfd
+ * (calls). When the descriptor is closed, also because the program died, the device goes.
  *
- * The program belongs to the driver domain and is root: it is trusted as the module is, but its mistakes must not
- * crash the kernel.
+ * The program belongs to the driver domain and is root: it is trusted as the module is, but its
+ * mistakes must not crash the kernel.
  */
 #define pr_fmt(format) "lichen: " format
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Slots: who serves which device. A slot is free or attached; attaching and detaching are serialised by a mutex,
- * and the channels read `operations` without one: detaching clears it and then waits until no channel is serving.
+ * Slots: who serves which device. A slot is free or attached; attaching and detaching are
+ * serialised by a mutex, and the channels read `operations` without one: detaching clears it and
+ * then waits until no channel is serving.
  */
 #define pr_fmt(format) "lichen: " format
 

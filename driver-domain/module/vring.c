@@ -2,7 +2,8 @@
 /*
  * The device's side of a split virtqueue. See vring.h for what it promises.
  *
- * Shared memory is read and written only through the load_ and store_ helpers below, each field once.
+ * Shared memory is read and written only through the load_ and store_ helpers below, each field
+ * once.
  */
 #ifdef __KERNEL__
 #include <linux/errno.h>
@@ -17,7 +18,9 @@
 #define BIT_ULL(n) (1ull << (n))
 #endif
 
-/* The ring is little endian, as we are (the module's and the daemon's build refuse anything else). */
+/*
+ * The ring is little endian, as we are (the module's and the daemon's build refuse anything else).
+ */
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "big endian"
 #endif
@@ -45,7 +48,10 @@ struct descriptor {
 	uint16_t next;
 };
 
-/* An indirect table may lie at any address, hence the alignment; volatile, so that no word is read again. */
+/*
+ * An indirect table may lie at any address, hence the alignment; volatile, so that no word is read
+ * again.
+ */
 struct word {
 	uint64_t value;
 } __attribute__((packed, may_alias));

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
- * The device's side of a split virtqueue (virtio 1.2, 2.7), with indirect descriptors and EVENT_IDX.
+ * The device's side of a split virtqueue (virtio 1.2, 2.7), with indirect descriptors and
+ * EVENT_IDX.
  *
- * The driver at the other end is taken for hostile: it may write any of this memory at any time. So each
- * descriptor is copied once and the copy is checked; what leaves here (struct vring_chain) lies in shared memory,
- * is bounded, and can't change any more. A ring that breaks the rules gives -EPROTO for good: the caller
- * asks for DEVICE_NEEDS_RESET. The bytes that the segments point at stay the driver's to change.
+ * The driver at the other end is taken for hostile: it may write any of this memory at any time. So
+ * each descriptor is copied once and the copy is checked; what leaves here (struct vring_chain)
+ * lies in shared memory, is bounded, and can't change any more. A ring that breaks the rules gives
+ * -EPROTO for good: the caller asks for DEVICE_NEEDS_RESET. The bytes that the segments point at
+ * stay the driver's to change.
  *
- * Nothing here sleeps, allocates or takes a lock: a vring has one consumer (vring_next) and the caller serialises
- * the producers (vring_push). Compiled into the kernel module, the daemon and the tests.
+ * Nothing here sleeps, allocates or takes a lock: a vring has one consumer (vring_next) and the
+ * caller serialises the producers (vring_push). Compiled into the kernel module, the daemon and the
+ * tests.
  */
 #ifndef LICHEN_VRING_H
 #define LICHEN_VRING_H
@@ -64,18 +67,21 @@ struct vring_device {
 };
 
 /*
- * Start at index 0. The three areas are at physical addresses (virtio 1.2, 2.7: aligned to 16, 2, 4).
- * 0, -EINVAL for a bad size or alignment, -EFAULT for an area that is not shared.
+ * Start at index 0. The three areas are at physical addresses (virtio 1.2, 2.7: aligned to 16, 2,
+ * 4). 0, -EINVAL for a bad size or alignment, -EFAULT for an area that is not shared.
  */
 int vring_device_start(struct vring_device *ring, uint16_t num, uint64_t desc, uint64_t available,
 	uint64_t used, uint64_t features, vring_translate_fn translate, void *context);
 
-/* 1 and a chain, 0 when nothing is available, -EPROTO when the ring is broken (ring->broken says why). */
+/*
+ * 1 and a chain, 0 when nothing is available, -EPROTO when the ring is broken (ring->broken says
+ * why).
+ */
 int vring_next(struct vring_device *ring, struct vring_chain *chain);
 
 /*
- * Ask the driver for a notification of the next chain. True when chains became available before it could have
- * known: the caller must look again.
+ * Ask the driver for a notification of the next chain. True when chains became available before it
+ * could have known: the caller must look again.
  */
 bool vring_notify_enable(struct vring_device *ring);
 /* Tell the driver that none is wanted. A hint: it may come all the same. */

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * A hostile frontend, as a program in a Linux guest that shares its memory: takes a virtio-mmio device from its driver,
- * works its registers through /dev/physical, and offers rings that break the rules.
+ * A hostile frontend, as a program in a Linux guest that shares its memory: takes a virtio-mmio
+ * device from its driver, works its registers through /dev/physical, and offers rings that break
+ * the rules.
  *
  *     frontend PHYSICAL.KO DEVICE DRIVER     DEVICE: virtioN; DRIVER: virtio_blk or virtio_rng
  *
- * Each must end in DEVICE_NEEDS_RESET within two seconds, and after a reset the device must serve a good request
- * again. A ring that another thread changes while it is read may end either way, and the device must survive it.
+ * Each must end in DEVICE_NEEDS_RESET within two seconds, and after a reset the device must serve a
+ * good request again. A ring that another thread changes while it is read may end either way, and
+ * the device must survive it.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * A hostile backend. Started as the driver domain's first program: attaches block devices of its own (slots 3 to 7,
- * 16 MiB of memory), and then becomes /init, while a child serves them: truthfully, but for every tenth request,
- * which is answered with a lie, another one for each device: numbers hostile_first=N (on the command line) and up.
+ * A hostile backend. Started as the driver domain's first program: attaches block devices of its
+ * own (slots 3 to 7, 16 MiB of memory), and then becomes /init, while a child serves them:
+ * truthfully, but for every tenth request, which is answered with a lie, another one for each
+ * device: numbers hostile_first=N (on the command line) and up.
  *
- * What is tested is the other side: the driver must answer each lie with an I/O error or a reset and a line in
- * its log, never with a crash, a hang, or an access outside the pool. One line a lie on Linux's log: "hostile: ...".
+ * What is tested is the other side: the driver must answer each lie with an I/O error or a reset
+ * and a line in its log, never with a crash, a hang, or an access outside the pool. One line a lie
+ * on Linux's log: "hostile: ...".
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * A hostile driver domain. Started as its first program: loads physical.ko, then reads and writes what is not its
- * own, with every access size:
+ * A hostile driver domain. Started as its first program: loads physical.ko, then reads and writes
+ * what is not its own, with every access size:
  *
  *     RAM that is not in its memory map: the hypervisor's and Lichen's
  *     the redistributors of other CPUs, the hypervisor's UART, holes of the address space
  *     SPIs that belong to others, in the distributor
  *
- * Each access must end in an external abort (SIGBUS here) or have no effect. Then it becomes /init, so that the
- * machine boots, and a child tries everything again while Lichen runs. One line each on the kernel's log:
- * "isolation: PASS ..." or "isolation: FAIL ...".
+ * Each access must end in an external abort (SIGBUS here) or have no effect. Then it becomes /init,
+ * so that the machine boots, and a child tries everything again while Lichen runs. One line each on
+ * the kernel's log: "isolation: PASS ..." or "isolation: FAIL ...".
  */
 #define _GNU_SOURCE
 #include <endian.h>
@@ -150,7 +150,10 @@ static void try_memory(unsigned long address)
 	unmap(at);
 }
 
-/* Devices: loads may answer (zero, an identification), stores must change nothing that loads can see. */
+/*
+ * Devices: loads may answer (zero, an identification), stores must change nothing that loads can
+ * see.
+ */
 static void try_device(unsigned long address)
 {
 	volatile unsigned char *at = map(address);
@@ -183,7 +186,10 @@ static unsigned int iomem(struct range *ranges, unsigned int most)
 			n++;
 	if (file)
 		fclose(file);
-	/* The window that the hypervisor shares with us, before its driver claims it: pairs of address and size. */
+	/*
+	 * The window that the hypervisor shares with us, before its driver claims it: pairs of
+	 * address and size.
+	 */
 	file = fopen("/sys/firmware/devicetree/base/lichen-backend/reg", "r");
 	for (uint64_t pair[2]; file && n < most && fread(pair, sizeof(pair), 1, file) == 1; n++) {
 		ranges[n].start = be64toh(pair[0]);
@@ -230,7 +236,10 @@ static void try_all(const char *name, unsigned long ram, unsigned int cpus)
 	try_device(UART + 0x24); /* baud rate */
 	try_device(HOLE);
 	try_device(HOLE + 0x12340);
-	/* SPIs that we do not own read as zero, and stay it: at least those of the frontend's devices. */
+	/*
+	 * SPIs that we do not own read as zero, and stay it: at least those of the frontend's
+	 * devices.
+	 */
 	for (unsigned long reg = 0x104; reg < 0x104 + 8 * 4; reg += 4) {
 		volatile unsigned char *at = map(GICD + reg);
 		uint64_t before = 0, all = 0xffffffff, after = 0;

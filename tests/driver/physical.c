@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * For tests only: /dev/physical maps any physical page into a program, as device memory. So a program tries from
- * inside the driver domain what a hostile Linux could try, and survives the answer as a signal.
+ * For tests only: /dev/physical maps any physical page into a program, as device memory. So a
+ * program tries from inside the driver domain what a hostile Linux could try, and survives the
+ * answer as a signal.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>

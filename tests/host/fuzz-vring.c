@@ -2,9 +2,10 @@
 // sources: driver-domain/module/vring.c
 // cflags: -Idriver-domain/module
 /*
- * A hostile driver against the device's side of a ring. The input is the shared memory, and a script of what the
- * driver writes into it while it is being read: the translation is called between the reads of a descriptor, an
- * indirect table and its entries, so changes are made from there. Whatever comes out is read and written in full.
+ * A hostile driver against the device's side of a ring. The input is the shared memory, and a
+ * script of what the driver writes into it while it is being read: the translation is called
+ * between the reads of a descriptor, an indirect table and its entries, so changes are made from
+ * there. Whatever comes out is read and written in full.
  */
 #include <linux/virtio_config.h>
 #include <stdlib.h>
@@ -90,7 +91,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(fuzz.memory, data + 4, size - 4 < SIZE ? size - 4 : SIZE);
 	fuzz.script = data + 4 + (size - 4 < SIZE ? size - 4 : SIZE);
 	fuzz.left = size - (size_t)(fuzz.script - data);
-	/* Up to 32 entries: descriptors at 0, available ring at 512, used ring at 1024, all else for buffers. */
+	/*
+	 * Up to 32 entries: descriptors at 0, available ring at 512, used ring at 1024, all else
+	 * for buffers.
+	 */
 	if (vring_device_start(&ring, 1u << data[1] % 6, BASE, BASE + 512, BASE + 1024, features,
 		    translate, &fuzz))
 		abort();

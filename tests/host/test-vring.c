@@ -2,7 +2,8 @@
 // sources: driver-domain/module/vring.c
 // cflags: -Idriver-domain/module
 /*
- * The device's side of a split ring: what a good driver gets, and what each lie of a bad one ends in.
+ * The device's side of a split ring: what a good driver gets, and what each lie of a bad one ends
+ * in.
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
