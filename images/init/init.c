@@ -232,6 +232,11 @@ static void mount_root(void)
 	if (mount(run.root, ROOT, "ext4", 0, NULL))
 		fail("cannot mount the root disk %s (ext4): %s", run.root, strerror(errno));
 	mount_kernel("devtmpfs", ROOT "/dev", NULL, true);
+	/* What udev makes elsewhere, and shells need for <(command). */
+	symlink("/proc/self/fd", ROOT "/dev/fd");
+	symlink("/proc/self/fd/0", ROOT "/dev/stdin");
+	symlink("/proc/self/fd/1", ROOT "/dev/stdout");
+	symlink("/proc/self/fd/2", ROOT "/dev/stderr");
 	mount_kernel("devpts", ROOT "/dev/pts", "gid=5,mode=620,ptmxmode=666", false);
 	mount_kernel("tmpfs", ROOT "/dev/shm", "mode=1777", false);
 	mount_kernel("proc", ROOT "/proc", NULL, true);

@@ -142,13 +142,19 @@ ASYNC(kmsg_release, FILE_RELEASE_ARGS)
 	ASYNC_END;
 }
 
-/* "[   12.345678] text": the microseconds, and where the text begins. */
-static u64 kmsg_time(const char *line, const char **text)
+/* "<6>[   12.345678] text": the priority, the microseconds, and where the text begins. */
+static u64 kmsg_parse(const char *line, u32 *priority, const char **text)
 {
 	u64 value = 0;
 	const char *p = line;
 
 	*text = line;
+	*priority = LOG_INFO;
+	if (p[0] == '<' && p[1] >= '0' && p[1] <= '7' && p[2] == '>') {
+		*priority = (u32)(p[1] - '0');
+		p += 3;
+		*text = p;
+	}
 	if (*p++ != '[')
 		return 0;
 	for (; *p == ' ' || *p == '.' || (*p >= '0' && *p <= '9'); p++)
@@ -160,31 +166,41 @@ static u64 kmsg_time(const char *line, const char **text)
 	return value;
 }
 
+#define KMSG_LOOK_AGAIN (100 * 1000000ull) /* ns: the log wakes nobody, it is written in any context */
+
 ASYNC(kmsg_read, FILE_READ_ARGS char *line; char *record; size_t n; size_t done;)
 {
 	struct kmsg *kmsg = f->file->private;
 	const char *text;
 	char *end;
 	u64 pos, time;
+	u32 priority;
 
 	ASYNC_BEGIN;
 	f->line = kmalloc(2048);
 	if (!f->line)
 		ASYNC_RETURN(-ENOMEM);
 	f->record = f->line + 1024;
-	pos = kmsg->pos;
-	f->n = log_read(&pos, f->line, 1000);
-	end = f->n ? memchr(f->line, '\n', f->n) : NULL;
-	if (!f->n) {
-		kfree(f->line);
-		ASYNC_RETURN(f->file->flags & O_NONBLOCK ? -EAGAIN : 0);
+	for (;;) {
+		pos = kmsg->pos;
+		f->n = log_read(&pos, f->line, 1000);
+		if (f->n)
+			break;
+		RESULT = -EAGAIN;
+		if (!(f->file->flags & O_NONBLOCK))
+			AWAIT(sleep_until, .deadline = time_monotonic() + KMSG_LOOK_AGAIN);
+		if (RESULT) {
+			kfree(f->line);
+			ASYNC_RETURN(RESULT);
+		}
 	}
+	end = memchr(f->line, '\n', f->n);
 	if (!end)
 		end = f->line + f->n;
 	*end = 0;
 	kmsg->pos = pos - f->n + min(f->n, (size_t)(end - f->line) + 1);
-	time = kmsg_time(f->line, &text);
-	f->n = (size_t)snprintf(f->record, 1024, "6,%llu,%llu,-;%s\n", (unsigned long long)kmsg->sequence++, (unsigned long long)time, text);
+	time = kmsg_parse(f->line, &priority, &text);
+	f->n = (size_t)snprintf(f->record, 1024, "%u,%llu,%llu,-;%s\n", priority, (unsigned long long)kmsg->sequence++, (unsigned long long)time, text);
 	if (f->n > f->to->left) {
 		kfree(f->line);
 		ASYNC_RETURN(-EINVAL);

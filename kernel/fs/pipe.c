@@ -403,7 +403,7 @@ ASYNC(fifo_open, FILE_OPEN_ARGS struct pipe *pipe; u32 ticket; u32 opens;)
 {
 	ASYNC_BEGIN;
 	if ((f->file->mode & (FILE_READ | FILE_WRITE)) == FILE_WRITE &&
-		(f->file->flags & O_NONBLOCK) && !(f->inode->pipe && f->inode->pipe->readers))
+		(f->file->flags & O_NONBLOCK) && !(f->inode->pipe && f->inode->pipe->readers) && !(f->inode->state & INODE_ANONYMOUS))
 		ASYNC_RETURN(-ENXIO);
 	f->pipe = fifo_pipe(f->inode, f->file->mode);
 	if (!f->pipe)
@@ -411,8 +411,8 @@ ASYNC(fifo_open, FILE_OPEN_ARGS struct pipe *pipe; u32 ticket; u32 opens;)
 	f->file->private = f->pipe;
 	f->file->mode &= ~FILE_SEEK;
 	if ((f->file->mode & (FILE_READ | FILE_WRITE)) == (FILE_READ | FILE_WRITE) ||
-		(f->file->flags & O_NONBLOCK))
-		ASYNC_RETURN(0);
+		(f->file->flags & O_NONBLOCK) || (f->inode->state & INODE_ANONYMOUS))
+		ASYNC_RETURN(0); /* a plain pipe, through /proc/self/fd, waits for nobody */
 	if (f->file->mode & FILE_READ) {
 		f->opens = f->pipe->writer_opens;
 		for (;;) {

@@ -379,7 +379,7 @@ SYSCALL_ASYNC(lseek, 3, SYS_ARG(int, number) SYS_ARG(s64, offset) SYS_ARG(u32, w
 	f->pos = -ESPIPE;
 	if (f->whence > SEEK_HOLE) {
 		f->pos = -EINVAL;
-	} else if (f->fd.file->mode & FILE_SEEK) {
+	} else if ((f->fd.file->mode & FILE_SEEK) || f->fd.file->ops->seek) {
 		f->shared = atomic_load_explicit(&f->fd.file->refcount, memory_order_relaxed) > 1;
 		if (f->shared)
 			AWAIT(mutex_lock, .mutex = &f->fd.file->pos_lock);

@@ -181,6 +181,11 @@ static void links(void)
 	SHOW(write(again, "abc", 3));
 	SHOW(read(p[0], target, 10));
 	close(again);
+	close(p[1]);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", p[0]);
+	again = open(name, O_RDONLY);
+	SHOW(read(again, target, 10));
+	close(again);
 	snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", fd);
 	slurp(name);
 	printf("%.*s\n", (int)strcspn(strstr(text, "flags"), "\n"), strstr(text, "flags"));
@@ -199,7 +204,6 @@ static void links(void)
 	closedir(d);
 	close(fd);
 	close(p[0]);
-	close(p[1]);
 	SHOW(open("/proc/nothing", O_RDWR | O_CREAT, 0600));
 	SHOW(mkdir("/proc/nothing", 0755));
 	SHOW(open("/proc/99999999", O_RDONLY));
