@@ -35,6 +35,11 @@ static void wait_timeout(struct timer *timer)
 	task_wake(container_of(timer, struct wait_on_frame, timer)->waiter.task);
 }
 
+static bool interrupted(const struct wait_on_frame *f, struct task *self)
+{
+	return f->uninterruptible ? f->killable && task_killed(self) : task_signalled(self);
+}
+
 /* Not a switch on the resume point: the frame's state says where it is. */
 ASYNC_DEFINE(wait_on)
 {
@@ -43,7 +48,7 @@ ASYNC_DEFINE(wait_on)
 	long result = 0;
 
 	if (!f->waiter.task) {
-		if (!f->uninterruptible && task_signalled(self))
+		if (interrupted(f, self))
 			result = -EINTR;
 		f->waiter.task = self;
 		f->waiter.key = f->key;
@@ -70,7 +75,7 @@ ASYNC_DEFINE(wait_on)
 
 	flags = spin_lock_irqsave(&queue->lock);
 	if (!waiter_woken(&f->waiter)) {
-		if (!f->uninterruptible && task_signalled(self))
+		if (interrupted(f, self))
 			result = -EINTR;
 		else if (f->deadline && time_monotonic() >= f->deadline)
 			result = -ETIMEDOUT;
@@ -196,7 +201,8 @@ ASYNC_DEFINE(wait_for)
 		f->ticket = wait_ticket(&f->completion->queue);
 		if (completion_done(f->completion))
 			break;
-		AWAIT(wait_on, .queue = &f->completion->queue, .ticket = f->ticket, .uninterruptible = true);
+		AWAIT(wait_on, .queue = &f->completion->queue, .ticket = f->ticket, .uninterruptible = true,
+			.killable = f->killable);
 		if (RESULT < 0)
 			ASYNC_RETURN(RESULT);
 	}

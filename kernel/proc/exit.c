@@ -9,6 +9,7 @@
 static void thread_mark_exiting(struct thread *thread) REQUIRES(process_lock)
 {
 	thread->exiting = true;
+	atomic_fetch_or(&thread->task.flags, TASK_KILLED);
 	signal_recalculate_locked(thread);
 	thread_interrupt(thread);
 }
@@ -147,7 +148,8 @@ static bool process_notify_exit(struct process *process) REQUIRES(process_lock)
 	if (process->exit_signal == SIGCHLD &&
 		(action->handler == (u64)SIG_IGN || (action->flags & SA_NOCLDWAIT)))
 		unwanted = true;
-	if (process->exit_signal && !(unwanted && action->handler == (u64)SIG_IGN)) {
+	/* clone(2) takes any number below 256: not all of them are signals. */
+	if (process->exit_signal && process->exit_signal <= 64 && !(unwanted && action->handler == (u64)SIG_IGN)) {
 		siginfo_child(&info, process,
 			!(status & 0x7f) ? CLD_EXITED : status & 0x80 ? CLD_DUMPED : CLD_KILLED);
 		info.si_signo = process->exit_signal;
@@ -290,12 +292,13 @@ ASYNC_DEFINE(thread_leave_mm)
 
 void thread_vfork_done(struct thread *thread)
 {
+	unsigned long flags = spin_lock_irqsave(&process_lock);
 	struct completion *done = thread->vfork_done;
 
-	if (done) {
-		thread->vfork_done = NULL;
+	thread->vfork_done = NULL;
+	if (done)
 		complete(done);
-	}
+	spin_unlock_irqrestore(&process_lock, flags);
 }
 
 ASYNC_DEFINE(thread_end)

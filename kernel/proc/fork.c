@@ -109,6 +109,18 @@ static struct process *clone_process_create(struct thread *parent, const struct 
 	return process;
 }
 
+/* RLIMIT_NPROC, and what the whole machine has room for. */
+static bool clone_is_one_too_many(struct thread *parent) REQUIRES(process_lock)
+{
+	const struct cred *cred = parent->cred;
+	u64 limit = parent->process->limits[RLIMIT_NPROC].rlim_cur;
+
+	if (thread_count() >= threads_max() || process_count() >= threads_max())
+		return true;
+	return cred->uid && limit < threads_max() && uid_thread_count(cred->uid) >= limit &&
+	       !cred_capable(cred, CAP_SYS_RESOURCE) && !cred_capable(cred, CAP_SYS_ADMIN);
+}
+
 /* Into the tables: the moment of birth. The tid, or -errno (then nothing has happened). */
 static long clone_insert(struct thread *child, struct process *process, struct thread *parent, const struct clone_request *r)
 {
@@ -118,9 +130,7 @@ static long clone_insert(struct thread *child, struct process *process, struct t
 
 	if (parent->exiting || from->group_exiting || (from->exec_thread && (r->flags & CLONE_THREAD)))
 		goto out;
-	if (process != from && uid_process_count(parent->cred->uid) >= from->limits[RLIMIT_NPROC].rlim_cur &&
-		parent->cred->uid && !cred_capable(parent->cred, CAP_SYS_RESOURCE) &&
-		!cred_capable(parent->cred, CAP_SYS_ADMIN))
+	if (clone_is_one_too_many(parent))
 		goto out;
 	if (r->set_tid) {
 		tid = -EEXIST;
@@ -143,6 +153,14 @@ static long clone_insert(struct thread *child, struct process *process, struct t
 out:
 	spin_unlock_irqrestore(&process_lock, flags);
 	return tid;
+}
+
+static void vfork_forget(struct thread *child)
+{
+	unsigned long flags = spin_lock_irqsave(&process_lock);
+
+	child->vfork_done = NULL;
+	spin_unlock_irqrestore(&process_lock, flags);
 }
 
 ASYNC(clone_thread, struct clone_request *r; struct thread *child; struct process *process; struct mm *mm; struct completion vfork;
@@ -214,10 +232,11 @@ ASYNC(clone_thread, struct clone_request *r; struct thread *child; struct proces
 		AWAIT(copy_out, .to = f->r->parent_tid, .from = &f->child->tid, .n = sizeof(u32));
 	}
 	task_start(&f->child->task);
-	thread_put(f->child);
 	if (f->r->flags & CLONE_VFORK) {
-		AWAIT(wait_for, .completion = &f->vfork);
+		AWAIT(wait_for, .completion = &f->vfork, .killable = true);
+		vfork_forget(f->child); /* it was killed: the frame goes before the child does */
 	}
+	thread_put(f->child);
 	ASYNC_RETURN(f->tid);
 
 fail:

@@ -38,7 +38,7 @@ struct process *process_create(void);
 /* Gives it a number that nobody uses. */
 pid_t pid_allocate(void) REQUIRES(process_lock);
 bool pid_is_free(pid_t pid) REQUIRES(process_lock);
-u64 uid_process_count(uid_t uid) REQUIRES(process_lock); /* for RLIMIT_NPROC */
+u64 uid_thread_count(uid_t uid) REQUIRES(process_lock); /* for RLIMIT_NPROC; zombies count for one */
 void thread_insert(struct thread *thread, struct process *process, pid_t tid) REQUIRES(process_lock);
 void thread_rename(struct thread *thread, pid_t tid) REQUIRES(process_lock);
 void thread_unlink(struct thread *thread) REQUIRES(process_lock);

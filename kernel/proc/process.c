@@ -14,11 +14,22 @@ struct list all_processes = LIST_INIT(all_processes);
 static struct list thread_buckets[PID_BUCKETS], process_buckets[PID_BUCKETS];
 static struct slab_cache *thread_cache, *process_cache;
 static pid_t last_pid;
-static u32 processes, threads;
+static u32 processes, threads, threads_limit;
 
 static struct list *bucket(struct list *table, pid_t pid)
 {
 	return &table[(u32)pid % PID_BUCKETS];
+}
+
+/* An eighth of the memory at most goes into threads. */
+static u32 threads_room(void)
+{
+	struct memory_info info;
+	u64 pages;
+
+	memory_info(&info);
+	pages = pool_is_separate() ? info.total - info.pool_total : info.total;
+	return (u32)min(max(pages * PAGE_SIZE / 8 / THREAD_BYTES, (u64)1000), (u64)PID_MAX / 2);
 }
 
 static void process_tables_init(void)
@@ -29,6 +40,7 @@ static void process_tables_init(void)
 	}
 	thread_cache = slab_cache_create("thread", THREAD_BYTES, 64);
 	process_cache = slab_cache_create("process", sizeof(struct process), 0);
+	threads_limit = threads_room();
 }
 INITCALL(INIT_CORE, process_tables_init);
 
@@ -66,7 +78,7 @@ pid_t pid_allocate(void)
 	return last_pid;
 }
 
-u64 uid_process_count(uid_t uid)
+u64 uid_thread_count(uid_t uid)
 {
 	struct process *process;
 	u64 n = 0;
@@ -74,9 +86,15 @@ u64 uid_process_count(uid_t uid)
 	list_for_each(process, &all_processes, all_node) {
 		struct thread *thread = process_thread_locked(process);
 
-		n += thread && thread->cred->uid == uid;
+		if ((thread ? thread->cred->uid : process->exit_uid) == uid)
+			n += max(process->thread_count, 1u);
 	}
 	return n;
+}
+
+u32 threads_max(void)
+{
+	return threads_limit;
 }
 
 struct thread *thread_create(void)

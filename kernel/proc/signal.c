@@ -210,6 +210,10 @@ long signal_send_thread_locked(struct thread *thread, int signal, const siginfo_
 
 	if (list_empty(&thread->process_node))
 		return -ESRCH;
+	if (signal == SIGKILL && process != init_process) {
+		process_exit_locked(process, SIGKILL);
+		return 0;
+	}
 	signal_job_control(process, signal);
 	if (signal_ignored_locked(process, signal) && !(thread->blocked & SIGMASK(signal)))
 		return 0;

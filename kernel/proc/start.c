@@ -22,7 +22,7 @@ static void limits_initial(struct rlimit64 *limits)
 	limits[RLIMIT_NICE] = (struct rlimit64){0, 0};
 	limits[RLIMIT_RTPRIO] = (struct rlimit64){0, 0};
 	limits[RLIMIT_SIGPENDING] = (struct rlimit64){8192, 8192};
-	limits[RLIMIT_NPROC] = (struct rlimit64){PID_MAX, PID_MAX};
+	limits[RLIMIT_NPROC] = (struct rlimit64){threads_max() / 2, threads_max() / 2};
 }
 
 static struct thread *init_thread_create(void)

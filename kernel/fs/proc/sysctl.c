@@ -17,7 +17,6 @@ FIXED(pid_max_show, "4194304")
 FIXED(zero_show, "0")
 FIXED(one_show, "1")
 FIXED(cap_last_cap_show, "40")
-FIXED(threads_max_show, "4194304")
 FIXED(ngroups_show, "65536")
 FIXED(printk_show, "6\t4\t1\t7")
 FIXED(core_pattern_show, "core")
@@ -40,6 +39,11 @@ FIXED(sched_child_show, "0")
 FIXED(somaxconn_show, "4096")
 FIXED(msgmax_show, "8192")
 FIXED(shmmax_show, "18446744073692774399")
+
+static void threads_max_show(struct proc_text *text, const struct proc_target *target)
+{
+	text_printf(text, "%u\n", threads_max());
+}
 
 static void hostname_show(struct proc_text *text, const struct proc_target *target)
 {

@@ -267,6 +267,7 @@ struct thread *thread_next(struct process *process, pid_t after);
 struct thread *process_thread(struct process *process);
 u32 process_count(void);
 u32 thread_count(void);
+u32 threads_max(void); /* there are never more, zombies included */
 pid_t pid_last(void);
 /* Of another thread, with a reference, or NULL if it has exited. Put as usual. */
 struct mm *thread_mm_get(struct thread *thread);

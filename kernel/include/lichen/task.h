@@ -41,6 +41,7 @@ struct task {
 #define TASK_SIGNALLED	BIT(1) /* a signal is pending that the thread does not block: interruptible waits end */
 #define TASK_RESCHED	BIT(2) /* should give way before it returns to user mode */
 #define TASK_WORK	BIT(3) /* has something to do before it returns to user mode: process.h */
+#define TASK_KILLED	BIT(4) /* it ends when it returns to user mode: killable waits end */
 
 /*
  * Prepares a zeroed task whose first async segment is `bytes` at `room`: weight of nice 0, any CPU, state QUEUED, so that
@@ -59,6 +60,11 @@ bool task_should_yield(struct task *self);
 static inline bool task_signalled(struct task *task)
 {
 	return atomic_load_explicit(&task->flags, memory_order_acquire) & TASK_SIGNALLED;
+}
+
+static inline bool task_killed(struct task *task)
+{
+	return atomic_load_explicit(&task->flags, memory_order_acquire) & TASK_KILLED;
 }
 
 /*

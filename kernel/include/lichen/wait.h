@@ -54,9 +54,9 @@ static inline u32 wait_ticket(struct wait_queue *queue)
 
 /*
  * Waits for a wake later than `ticket`. 0: woken, or the ticket was stale; -EINTR: a signal is pending (not if
- * uninterruptible); -ETIMEDOUT: `deadline` has passed (0 = none). Spurious zeroes are possible.
+ * uninterruptible; if killable, too, one that ends the thread); -ETIMEDOUT: `deadline` has passed (0 = none). Spurious zeroes are possible.
  */
-ASYNC_DECLARE(wait_on, struct wait_queue *queue; u32 ticket; bool uninterruptible; nsec_t deadline;
+ASYNC_DECLARE(wait_on, struct wait_queue *queue; u32 ticket; bool uninterruptible; bool killable; nsec_t deadline;
 	u64 key; struct waiter waiter; struct timer timer;);
 
 /* Sleeps until `deadline`: 0 when it has passed, or -EINTR. */
@@ -148,13 +148,13 @@ static inline void rwlock_write_unlock(struct rwlock *lock)
 ASYNC_DECLARE(rwlock_read, struct rwlock *lock; struct waiter waiter;);
 ASYNC_DECLARE(rwlock_write, struct rwlock *lock; struct waiter waiter;);
 
-/* A count of events to come, as I/O in flight: wait until it is zero. Uninterruptible. */
+/* One event to come, as the end of some I/O. Uninterruptible, unless killable: then 0 or -EINTR. */
 struct completion {
 	_Atomic u32 done;
 	struct wait_queue queue;
 };
 void completion_init(struct completion *completion);
 void complete(struct completion *completion); /* from any context */
-ASYNC_DECLARE(wait_for, struct completion *completion; u32 ticket;);
+ASYNC_DECLARE(wait_for, struct completion *completion; bool killable; u32 ticket;);
 
 #endif
