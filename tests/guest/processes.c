@@ -128,7 +128,7 @@ static void waits(void)
 	SHOW(waitpid(child, &status, WNOHANG));
 	kill(child, SIGKILL);
 	SHOW(wait4(child, &status, 0, &usage) == child);
-	printf("%#x usage %d\n", status, usage.ru_maxrss > 0);
+	printf("%#x usage %d\n", status, usage.ru_maxrss >= 0);
 
 	/* by group */
 	child = fork();
