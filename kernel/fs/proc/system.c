@@ -127,7 +127,7 @@ static void loadavg_show(struct proc_text *text, const struct proc_target *targe
 
 static void version_show(struct proc_text *text, const struct proc_target *target)
 {
-	text_printf(text, "Linux version %s (lichen) (gcc %s) %s\n", SYSTEM_RELEASE, __VERSION__, SYSTEM_VERSION);
+	text_printf(text, "Linux version %s (lichen) (gcc %d.%d) %s\n", SYSTEM_RELEASE, __GNUC__, __GNUC_MINOR__, SYSTEM_VERSION);
 }
 
 static void cpuinfo_show(struct proc_text *text, const struct proc_target *target)
