@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+// kernel: none
+// sources: virtio/virtqueue.c
+// cflags: -Ivirtio/include
+/*
+ * The driver's side of a virtqueue against a device that behaves: random requests, direct and indirect, finished in any order, with
+ * and without event indexes; every chain must be what was put, every token come back once, and no wish for a notification be lost.
+ * And then against devices that lie in each of the ways there are.
+ */
+#include "check.h"
+#include "shim/shim.h"
+#include <lichen/irq.h>
+#include <virtio/virtqueue.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SIZE 16u
+
+static u32 notified; /* the register: 0 nothing, else queue index + 1 */
+
+struct request {
+	bool out;
+	u32 buffers, writes;
+	u64 sum;
+	u16 head;
+};
+
+/* The device's view. */
+static struct {
+	struct virtqueue *queue;
+	u16 seen;
+	u16 taken[SIZE];
+	u32 count;
+} device;
+
+static struct virtqueue *create(u32 indirect, bool events)
+{
+	struct virtqueue *queue = virtqueue_create(0, SIZE, indirect, events);
+
+	queue->notify = &notified;
+	memset(&device, 0, sizeof(device));
+	device.queue = queue;
+	return queue;
+}
+
+/* Walks a chain as a device does: its descriptors' number, sum of addresses, writable bytes. */
+static void chain_check(u16 head, const struct request *r)
+{
+	struct vring_desc *desc = device.queue->desc;
+	u32 i = head, n = 0, writes = 0, limit = SIZE;
+	u64 sum = 0;
+
+	if (desc[i].flags & VRING_DESC_F_INDIRECT) {
+		limit = desc[i].len / sizeof(*desc);
+		desc = phys_address(desc[i].addr);
+		i = 0;
+	}
+	for (;;) {
+		CHECK(i < limit && n < limit);
+		n++;
+		sum += desc[i].addr + desc[i].len;
+		if (desc[i].flags & VRING_DESC_F_WRITE)
+			writes += desc[i].len;
+		if (!(desc[i].flags & VRING_DESC_F_NEXT))
+			break;
+		i = desc[i].next;
+	}
+	CHECK(n == r->buffers && sum == r->sum && writes == r->writes);
+}
+
+/* The device takes what is offered, and finishes at random. */
+static void device_run(struct request *requests)
+{
+	struct virtqueue *queue = device.queue;
+
+	while (device.seen != queue->avail->idx) {
+		device.taken[device.count++] = queue->avail->ring[device.seen++ & (SIZE - 1)];
+		for (u32 i = 0; i < 64; i++)
+			if (requests[i].out && requests[i].head == device.taken[device.count - 1])
+				chain_check(requests[i].head, &requests[i]);
+	}
+	if (queue->event_index)
+		*(__virtio16 *)&queue->used->ring[SIZE] = device.seen;
+	while (device.count && rand() % 3) {
+		u32 i = (u32)rand() % device.count;
+
+		queue->used->ring[queue->used->idx & (SIZE - 1)] = (struct vring_used_elem){device.taken[i], 1};
+		queue->used->idx++;
+		device.taken[i] = device.taken[--device.count];
+	}
+}
+
+static void test_random(u32 indirect, bool events)
+{
+	static struct request requests[64];
+	struct virtqueue *queue = create(indirect, events);
+	u32 out = 0, head, bytes;
+
+	memset(requests, 0, sizeof(requests));
+	queue->stopped = false;
+	for (u32 step = 0; step < 20000; step++) {
+		struct request *r = &requests[rand() % 64], *done;
+
+		spin_lock(&queue->lock);
+		if (rand() % 2 && !r->out) {
+			u32 n = 1 + (u32)rand() % (indirect ? indirect : 6);
+			long at = virtqueue_begin(queue, n);
+
+			CHECK(at >= 0 || at == -28);
+			if (at >= 0) {
+				*r = (struct request){.out = true, .buffers = n, .head = (u16)at};
+				for (u32 i = 0; i < n; i++) {
+					phys_addr_t address = (u64)rand();
+					u32 length = 1 + (u32)rand() % 1000;
+					bool write = i >= n / 2;
+
+					virtqueue_put(queue, address, length, write);
+					r->sum += address + length;
+					r->writes += write ? length : 0;
+				}
+				virtqueue_end(queue, r);
+				out++;
+			} else {
+				CHECK(out > 0);
+			}
+			notified = 99;
+			virtqueue_kick(queue);
+			/* A device that has seen all wants to know of the next. */
+			if (events && at >= 0 && *(__virtio16 *)&queue->used->ring[SIZE] == (u16)(queue->available - 1))
+				CHECK(notified == 0);
+		} else {
+			device_run(requests);
+			while ((done = virtqueue_take(queue, &head, &bytes))) {
+				CHECK(done->out && done->head == head && bytes == 1);
+				done->out = false;
+				out--;
+			}
+			CHECK(!queue->broken && queue->in_flight == out);
+			CHECK(!virtqueue_rearm(queue));
+		}
+		spin_unlock(&queue->lock);
+	}
+	/* A reset gives every token back, once. */
+	spin_lock(&queue->lock);
+	for (struct request *r; (r = virtqueue_detach(queue)); out--) {
+		CHECK(r->out);
+		r->out = false;
+	}
+	CHECK(!out && queue->free_count == SIZE);
+	virtqueue_reset(queue);
+	CHECK(virtqueue_begin(queue, 1) >= 0);
+	spin_unlock(&queue->lock);
+	virtqueue_destroy(queue);
+}
+
+/* One request of 100 writable bytes is in flight; then the device says this. */
+static void test_lie(u16 idx, u32 id, u32 length, bool right)
+{
+	struct virtqueue *queue = create(0, true);
+	u32 head, bytes;
+	int token;
+	void *taken;
+
+	spin_lock(&queue->lock);
+	CHECK(virtqueue_begin(queue, 2) == 0);
+	virtqueue_put(queue, 4096, 10, false);
+	virtqueue_put(queue, 8192, 100, true);
+	virtqueue_end(queue, &token);
+	queue->used->ring[0] = (struct vring_used_elem){id, length};
+	queue->used->idx = idx;
+	taken = virtqueue_take(queue, &head, &bytes);
+	CHECK(right ? taken == &token && !queue->broken : !taken && queue->broken);
+	CHECK(right || virtqueue_begin(queue, 1) == -5);
+	CHECK(right || !virtqueue_rearm(queue));
+	/* What was in flight can still be failed. */
+	CHECK(virtqueue_detach(queue) == (right ? NULL : &token));
+	spin_unlock(&queue->lock);
+	virtqueue_destroy(queue);
+}
+
+static void test_limits(void)
+{
+	struct virtqueue *queue = create(0, false);
+
+	spin_lock(&queue->lock);
+	CHECK(virtqueue_begin(queue, 0) == -22 && virtqueue_begin(queue, SIZE + 1) == -22);
+	for (u32 i = 0; i < SIZE; i++) {
+		CHECK(virtqueue_begin(queue, 1) >= 0);
+		virtqueue_put(queue, 4096, 1, true);
+		virtqueue_end(queue, queue);
+	}
+	CHECK(virtqueue_begin(queue, 1) == -28);
+	notified = 99;
+	virtqueue_kick(queue);
+	CHECK(notified == 0);
+	queue->used->flags = VRING_USED_F_NO_NOTIFY;
+	notified = 99;
+	virtqueue_kick(queue);
+	CHECK(notified == 99);
+	queue->stopped = true;
+	CHECK(virtqueue_begin(queue, 1) == -11);
+	spin_unlock(&queue->lock);
+	virtqueue_destroy(queue);
+}
+
+int main(void)
+{
+	size_t before;
+
+	shim_start(1);
+	before = shim_allocated();
+	for (u32 i = 0; i < 3; i++) {
+		test_random(0, i & 1);
+		test_random(20, i & 1);
+	}
+	test_lie(1, 0, 100, true);
+	test_lie(1, 0, 101, false);
+	test_lie(1, 1, 1, false); /* no head */
+	test_lie(1, 2, 1, false); /* free */
+	test_lie(1, SIZE, 1, false);
+	test_lie(1, ~0u, 1, false);
+	test_lie(2, 0, 1, false); /* more than are in flight */
+	test_lie(0xffff, 0, 1, false);
+	test_limits();
+	CHECK(shim_allocated() == before);
+	return CHECK_RESULT();
+}
