@@ -61,6 +61,7 @@ void page_mapped(struct mm *mm, struct page *page);
 /* --- shmem.c --- */
 /* A file without a name for shared anonymous memory; NULL without memory. */
 struct file *shmem_file(const char *name, u64 bytes);
+u64 shmem_pages(const struct file *file); /* in memory */
 
 /* --- fault.c --- */
 extern struct page *zero_page;

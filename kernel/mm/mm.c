@@ -229,6 +229,7 @@ ASYNC_DEFINE(mm_fork)
 	f->to->gap_missed = f->from->gap_missed;
 	f->to->vdso = f->from->vdso;
 	f->to->dumpable = f->from->dumpable;
+	atomic_store(&f->to->membarrier, atomic_load(&f->from->membarrier));
 	memcpy(f->to->auxv, f->from->auxv, sizeof(f->to->auxv));
 	f->to->executable = f->from->executable;
 	if (f->to->executable)

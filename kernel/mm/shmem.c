@@ -49,3 +49,10 @@ struct file *shmem_file(const char *name, u64 bytes)
 		kfree(shmem);
 	return file;
 }
+
+u64 shmem_pages(const struct file *file)
+{
+	const struct shmem *shmem = file->private;
+
+	return shmem->inode.cache.count;
+}
