@@ -22,6 +22,9 @@ void executor_enter_thread(struct task *task)
 
 	mm_activate(thread->mm);
 	thread_arch_load(thread);
+	/* Where restartable sequences look: proc/rseq.c. */
+	if (thread->rseq && (thread->rseq_interrupted || thread->rseq_cpu != this_cpu()->id))
+		atomic_fetch_or_explicit(&task->flags, TASK_WORK, memory_order_relaxed);
 }
 
 void executor_leave_thread(struct task *task, enum executor_verdict why)
@@ -32,6 +35,8 @@ void executor_leave_thread(struct task *task, enum executor_verdict why)
 		thread->voluntary_switches++;
 	else
 		thread->involuntary_switches++;
+	if (thread->rseq && thread->syscall < 0)
+		thread->rseq_interrupted = true;
 	thread_arch_save(thread);
 	mm_activate(NULL);
 }

@@ -408,6 +408,7 @@ static void exec_reset_thread(struct thread *thread, struct exec *e)
 	thread->altstack_flags = SS_DISABLE;
 	thread->restart_fn = NULL;
 	thread->robust_list = 0;
+	thread->rseq = 0;
 	string_copy(thread->name, sizeof(thread->name), slash ? slash + 1 : e->first_path);
 	spin_unlock_irqrestore(&process_lock, flags);
 	e->actions = old_actions;

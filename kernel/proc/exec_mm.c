@@ -169,6 +169,9 @@ ASYNC(map_vdso, struct exec *e; u64 at; struct mm *mm;)
 /* --- the stack --- */
 
 #define AUXV_WORDS (2 * 24)
+/* Newer than Debian 12's headers. */
+#define AT_RSEQ_FEATURE_SIZE_ 27
+#define AT_RSEQ_ALIGN_	      28
 
 /* Pairs that getauxval(3) finds; the order is Linux's. */
 static u32 fill_auxv(struct exec *e, u64 *auxv, u64 random, u64 platform, u64 path)
@@ -199,6 +202,8 @@ static u32 fill_auxv(struct exec *e, u64 *auxv, u64 random, u64 platform, u64 pa
 	PAIR(AT_HWCAP2, caps[1]);
 	PAIR(AT_EXECFN, path);
 	PAIR(AT_PLATFORM, platform);
+	PAIR(AT_RSEQ_FEATURE_SIZE_, 28);
+	PAIR(AT_RSEQ_ALIGN_, 32);
 	PAIR(AT_NULL, 0);
 #undef PAIR
 	memcpy(e->mm->auxv, auxv, (p - auxv) * sizeof(u64));

@@ -50,8 +50,12 @@ static long clone_fill(struct thread *child, struct thread *parent, const struct
 		child->altstack_size = parent->altstack_size;
 		child->altstack_flags = parent->altstack_flags;
 	}
-	if (!(r->flags & CLONE_VM))
-		child->robust_list = 0;
+	if (!(r->flags & CLONE_VM)) {
+		child->rseq = parent->rseq;
+		child->rseq_length = parent->rseq_length;
+		child->rseq_signature = parent->rseq_signature;
+		child->rseq_cpu = parent->rseq_cpu;
+	}
 	if (r->flags & CLONE_CHILD_CLEARTID)
 		child->clear_child_tid = r->child_tid;
 	if (r->flags & CLONE_CHILD_SETTID) {

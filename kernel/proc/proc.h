@@ -15,6 +15,7 @@
 #include "clock.h"
 #include <linux/futex.h>
 #include <linux/resource.h>
+#include <linux/rseq.h>
 
 #define PID_MAX 4194304
 
@@ -151,6 +152,14 @@ void usage_to_user(struct rusage *r, const struct usage *usage);
 ASYNC_DECLARE(futex_exit, struct thread *thread; u64 head; struct robust_list_head list; u64 entry; u64 next; u64 pending; u32 count;
 	long error;);
 ASYNC_DECLARE(futex_wake_address, u32 __user *address; u32 count;);
+
+/* --- rseq.c: 0, or a negative error: the program's structures are bad, it gets SIGSEGV --- */
+ASYNC_DECLARE(rseq_fixup, u64 address; struct rseq_cs cs; u32 signature; u64 zero;);
+ASYNC_DECLARE(rseq_update, long error;);
+static inline bool rseq_is_due(struct thread *thread)
+{
+	return thread->rseq && (thread->rseq_interrupted || thread->rseq_cpu != cpu_id());
+}
 
 /* --- exec.c --- */
 struct exec;

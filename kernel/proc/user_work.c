@@ -147,8 +147,16 @@ ASYNC_DEFINE(thread_user_work)
 		thread = thread_of(self);
 		f->ticket = wait_ticket(&thread->process->threads_changed);
 		next = work_next(thread, &signal, &action, &mask, &info);
-		if (next == NEXT_NONE)
-			break;
+		if (next == NEXT_NONE) {
+			if (!rseq_is_due(thread))
+				break;
+			AWAIT(rseq_update);
+			if (!RESULT)
+				break;
+			thread_of(self)->rseq = 0;
+			signal_force(thread_of(self), SIGSEGV, SI_KERNEL, 0);
+			continue;
+		}
 		if (next == NEXT_END) {
 			AWAIT(thread_end);
 			ASYNC_RETURN(-ESRCH);
@@ -159,13 +167,26 @@ ASYNC_DEFINE(thread_user_work)
 			restart_decide(thread, &action);
 			f->signal = signal;
 			f->action = action;
-			AWAIT(signal_enter_handler, .thread = thread, .signal = signal, .action = action, .mask = mask, .info = info);
+			if (thread->rseq) {
+				f->mask = mask;
+				f->info = info;
+				AWAIT(rseq_fixup);
+				if (RESULT < 0) {
+					thread_of(self)->rseq = 0;
+					signal_force(thread_of(self), SIGSEGV, SI_KERNEL, 0);
+				}
+				mask = f->mask;
+				info = f->info;
+			}
+			AWAIT(signal_enter_handler, .thread = thread_of(self), .signal = f->signal, .action = f->action, .mask = mask,
+				.info = info);
 			if (RESULT < 0)
 				signal_force_default(thread_of(self), f->signal);
 			else
 				mask_for_handler(thread_of(self), f->signal, &f->action);
 		}
 	}
+	thread = thread_of(self);
 	restart_decide(thread, NULL);
 	if (thread->restore_blocked) {
 		thread->restore_blocked = false;

@@ -170,6 +170,9 @@ struct thread {
 	/* futex, exit */
 	u32 __user *clear_child_tid, *set_child_tid; /* set: at the first return to user mode */
 	u64 robust_list;
+	u64 rseq; /* 0: none (rseq.c) */
+	u32 rseq_length, rseq_signature, rseq_cpu; /* cpu: what user memory says */
+	bool rseq_interrupted; /* lost its CPU in user mode */
 	int exit_code; /* of this thread: as wait4 gives it */
 	struct completion *vfork_done; /* the parent's, in its frame: completed when this thread's mm goes */
 	int pdeath_signal;
@@ -215,7 +218,7 @@ const char *syscall_name(unsigned number); /* or NULL */
 enum async_poll thread_page_fault(struct thread *thread, u64 address, u32 access, u64 esr);
 void thread_exception(struct thread *thread, u64 esr, u64 address);
 void thread_frames_done(struct thread *thread);
-ASYNC_DECLARE(thread_user_work, struct signal_action action; u32 ticket; int signal;);
+ASYNC_DECLARE(thread_user_work, struct signal_action action; u32 ticket; int signal; u64 mask; siginfo_t info;);
 
 /* What the architecture gives (core: arch/arm64/thread.c). The running thread only: */
 void thread_fp_save(struct thread *thread);   /* user.fp and user.tls are up to date; the registers stay valid */
