@@ -49,9 +49,11 @@ static int fail(struct parser *p, const char *text, struct word word)
 	char detail[48];
 	size_t n = MIN(word.size, sizeof(detail) - 1);
 
+	if (!n) /* and then there may be no address either */
+		return config_error_set(p->error, p->line, text, NULL);
 	memcpy(detail, word.at, n);
 	detail[n] = '\0';
-	return config_error_set(p->error, p->line, text, n ? detail : NULL);
+	return config_error_set(p->error, p->line, text, detail);
 }
 
 static bool is_space(char c)

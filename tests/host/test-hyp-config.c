@@ -110,6 +110,12 @@ static void test_bad(void)
 	refused(D
 		"domain b\ncpus 1\nmemory rest\nkernel k\nslots 20\ndomain c\ncpus 2\nmemory 4M\nkernel k\nslots 20\nshare-memory\n",
 		11, "slots");
+
+	/* A command line one byte too long: there is no word to show with that. */
+	char text[32 + sizeof(config.domain[0].cmdline)] = "domain a\ncmdline ";
+
+	memset(text + strlen(text), 'x', sizeof(config.domain[0].cmdline));
+	refused(text, 2, "command line is too long");
 }
 
 /* Cut anywhere, it is taken or refused, and nothing behind it is read. */
