@@ -10,12 +10,8 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "redirect.h"
 
 /* QEMU's: struct QEMUTimer is opaque here; 256 bytes are more than any version's. */
 #define TIMER_BYTES   256
@@ -66,23 +62,6 @@ static void schedule(void *context, callback *fn, void *opaque)
 	timer_mod(completion->timer, clock_now(CLOCK_VIRTUAL) + latency);
 }
 
-#ifdef __x86_64__
-/* movabs $target, %rax; jmp *%rax */
-static void redirect(unsigned char *from, void *target)
-{
-	unsigned char code[12] = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0};
-	uintptr_t page_size = (uintptr_t)sysconf(_SC_PAGESIZE), page = (uintptr_t)from & ~(page_size - 1);
-
-	memcpy(code + 2, &target, sizeof(target));
-	if (mprotect((void *)page, 2 * page_size, PROT_READ | PROT_WRITE | PROT_EXEC)) {
-		perror("virtual-latency: mprotect");
-		return;
-	}
-	memcpy(from, code, sizeof(code));
-	mprotect((void *)page, 2 * page_size, PROT_READ | PROT_EXEC);
-}
-#endif
-
 __attribute__((constructor)) static void start(void)
 {
 	void *function = dlsym(RTLD_DEFAULT, "replay_bh_schedule_oneshot_event");
@@ -97,9 +76,6 @@ __attribute__((constructor)) static void start(void)
 	}
 	if (given)
 		latency = atoll(given);
-#ifdef __x86_64__
-	redirect(function, (void *)schedule);
-#else
-	fprintf(stderr, "virtual-latency: not for this processor; times of block I/O are the host's\n");
-#endif
+	if (!redirect(function, (void *)schedule))
+		fprintf(stderr, "virtual-latency: times of block I/O are the host's\n");
 }
