@@ -360,6 +360,16 @@ static bool features_ok(const struct slot *slot)
 	       slot->driver_features & BIT(VIRTIO_F_VERSION_1);
 }
 
+static void slot_needs_reset(struct slot *slot)
+{
+	if (!slot->device_id || slot->resetting || !slot->status)
+		return;
+	slot->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	view_device(slot);
+	show(slot);
+	signal(slot, LICHEN_SIGNAL_CONFIG);
+}
+
 static void write_status(struct slot *slot, u32 value)
 {
 	u32 added = value & STATUS_WRITABLE & ~slot->status;
@@ -383,6 +393,9 @@ static void write_status(struct slot *slot, u32 value)
 	show(slot);
 	if (added & (STATUS_LIVE | VIRTIO_CONFIG_S_FAILED))
 		post_changed(slot);
+	/* Nobody will ever serve it: virtio_backend_gone came before there was a driver to tell. */
+	if (added & STATUS_LIVE && !backend_lives())
+		slot_needs_reset(slot);
 }
 
 static bool in_shared(const struct slot *slot, u64 base, u64 size, u64 align)
@@ -639,16 +652,6 @@ long virtio_signal(u64 index, u64 bits)
 		signal(slot, bits);
 	spin_unlock(&slot->lock);
 	return 0;
-}
-
-static void slot_needs_reset(struct slot *slot)
-{
-	if (!slot->device_id || slot->resetting || !slot->status)
-		return;
-	slot->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-	view_device(slot);
-	show(slot);
-	signal(slot, LICHEN_SIGNAL_CONFIG);
 }
 
 long virtio_needs_reset(u64 index)

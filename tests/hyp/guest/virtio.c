@@ -211,6 +211,13 @@ void orphaned(void)
 	set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	set(VIRTIO_MMIO_STATUS, 0);
 	check(reg(VIRTIO_MMIO_STATUS) == 0, "a reset waits for a backend that is gone");
+
+	/* A driver that comes only now must not wait for ever either. */
+	features(1ull << 32);
+	check(queue(0, pool, pool + 0x1000, pool + 0x2000, 16), "a queue of an orphan");
+	check(!(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET), "it is not live yet");
+	set(VIRTIO_MMIO_STATUS, reg(VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK);
+	check(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET, "a late driver is not told");
 }
 
 /* Started before the backend: devices appear when they are attached. */
