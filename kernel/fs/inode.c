@@ -155,7 +155,21 @@ long inode_hash(struct inode *inode)
 	return error;
 }
 
-/* Writes what is dirty of one inode. The caller has a reference. */
+/*
+ * From here on nobody takes a reference: not by a lookup, not from the list of unused ones, and not from that of dirty ones, whose
+ * writer would put its reference back and so make a freed inode an unused one. Who marks it evicts it.
+ */
+static void mark_dying(struct inode *inode) REQUIRES(inode_lock)
+{
+	atomic_fetch_or(&inode->state, INODE_DYING);
+	list_remove(&inode->dirty_node);
+	if (!list_empty(&inode->lru_node)) {
+		list_remove(&inode->lru_node);
+		lru_count--;
+	}
+}
+
+/* Writes what is dirty of one inode. The caller has a reference, or has marked it as dying. */
 ASYNC_DEFINE(inode_sync)
 {
 	struct inode *inode = f->inode;
@@ -358,11 +372,7 @@ ASYNC_DEFINE(inode_put)
 			list_add_tail(&lru, &inode->lru_node);
 			lru_count++;
 		} else if (!keep) {
-			atomic_fetch_or(&inode->state, INODE_DYING);
-			if (!list_empty(&inode->lru_node)) {
-				list_remove(&inode->lru_node);
-				lru_count--;
-			}
+			mark_dying(inode);
 		}
 	}
 	spin_unlock(&inode_lock);
@@ -380,18 +390,18 @@ static struct inode *take_unused(struct superblock *sb)
 
 	spin_lock(&inode_lock);
 	list_for_each_safe(inode, next, &lru, lru_node) {
-		if (found)
-			break;
 		if (sb && inode->sb != sb)
 			continue;
+		if (!atomic_load(&inode->refcount)) {
+			found = inode;
+			break;
+		}
+		/* One that is in use for a moment (it is being written) comes back when that is over. */
 		list_remove(&inode->lru_node);
 		lru_count--;
-		/* One that is in use for a moment (it is being written) comes back when that is over. */
-		if (!atomic_load(&inode->refcount))
-			found = inode;
 	}
 	if (found)
-		atomic_fetch_or(&found->state, INODE_DYING);
+		mark_dying(found);
 	spin_unlock(&inode_lock);
 	return found;
 }

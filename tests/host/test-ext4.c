@@ -472,6 +472,9 @@ static void op_sync(void)
 		CHECK(!async_run(do_fsync, .inode = inode, .data = r == 1));
 		put(inode);
 	} else if (r == 3) {
+		/* Also while the writers that come by the clock are at the same inodes. */
+		if (rand() % 2)
+			shim_clock_advance(40 * NSEC_PER_SEC);
 		async_run(do_evict, .sb = sb);
 	} else {
 		async_run(do_idle, .n = 20);

@@ -29,6 +29,9 @@ long shim_run(const struct async_fn *fn, const void *args, size_t args_size);
 		shim_run(&callee##_fn, &_args.async + 1, sizeof(_args) - sizeof(_args.async));      \
 	})
 
+/* The monotonic clock jumps ahead: what waits for a time that has come runs from now on, beside what the test does. */
+void shim_clock_advance(nsec_t ns);
+
 /* Objects and pages that are allocated now: a test compares before and after. */
 size_t shim_allocated(void);
 /* From here on every n-th allocation fails (0: none). */
