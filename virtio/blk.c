@@ -89,6 +89,11 @@ static long blk_offer(struct virtqueue *queue, struct block_request *request) RE
 	return 0;
 }
 
+static void blk_poll(struct block_request *request, struct task *self)
+{
+	virtqueue_poll(request->queue, &request->state, BLOCK_PENDING, self, request->hipri);
+}
+
 static void blk_submit(struct block_device *device, struct block_request *request)
 {
 	struct blk *blk = device->driver;
@@ -97,6 +102,8 @@ static void blk_submit(struct block_device *device, struct block_request *reques
 	unsigned long flags = spin_lock_irqsave(&queue->lock);
 	long error = -ENOSPC;
 
+	request->queue = queue;
+	request->poll = blk_poll;
 	if (likely(list_empty(&q->pending)))
 		error = blk_offer(queue, request);
 	if (likely(!error)) {

@@ -30,6 +30,7 @@ static const struct virtio_driver *const drivers[] = {
 	&virtio_blk_driver,
 	&virtio_console_driver,
 	&virtio_rng_driver,
+	&virtio_echo_driver,
 };
 static u32 driver_devices[ARRAY_SIZE(drivers)];
 static struct virtio_device *first_device, **last_device = &first_device; /* grows at boot alone */

@@ -7,9 +7,11 @@
 #include <lichen/slab.h>
 #include <lichen/string.h>
 #include <asm/errno.h>
+#include <arch/clock.h>
 #include <virtio/virtqueue.h>
 
-#define USED_ALIGN 64 /* own cache lines for what the other side writes */
+#define LATENCY_MAX (1u << 16) /* ticks: what is slower does not count more */
+#define USED_ALIGN  64 /* own cache lines for what the other side writes */
 
 static unsigned order_of(size_t bytes)
 {
@@ -34,9 +36,9 @@ static size_t ring_bytes(u16 size)
 	       sizeof(__virtio16);
 }
 
-static volatile __virtio16 *avail_event(struct virtqueue *queue)
+static _Atomic u16 *avail_event(struct virtqueue *queue)
 {
-	return (volatile __virtio16 *)&queue->used->ring[queue->size];
+	return (_Atomic u16 *)&queue->used->ring[queue->size];
 }
 
 static _Atomic u16 *used_event(struct virtqueue *queue)
@@ -55,6 +57,7 @@ void virtqueue_reset(struct virtqueue *queue)
 	queue->free_count = queue->size;
 	queue->available = queue->kicked = queue->used_seen = queue->in_flight = 0;
 	queue->put_left = 0;
+	queue->latency = LATENCY_MAX;
 	queue->broken = NULL;
 }
 
@@ -160,7 +163,10 @@ void virtqueue_end(struct virtqueue *queue, void *token)
 	queue->free_count -= slot->count;
 	slot->token = token;
 	slot->writable = queue->put_writable;
-	queue->in_flight++;
+	if (!queue->in_flight++)
+		queue->alone_since = clock_ticks();
+	else
+		queue->alone_since = 0;
 	queue->avail->ring[queue->available & (queue->size - 1)] = head;
 	queue->available++;
 	atomic_store_explicit((_Atomic u16 *)&queue->avail->idx, queue->available, memory_order_release);
@@ -175,7 +181,7 @@ void virtqueue_kick(struct virtqueue *queue)
 	atomic_thread_fence(memory_order_seq_cst);
 	queue->kicked = queue->available;
 	if (queue->event_index)
-		wanted = vring_need_event(*avail_event(queue), queue->available, old);
+		wanted = vring_need_event(atomic_load_explicit(avail_event(queue), memory_order_relaxed), queue->available, old);
 	else
 		wanted = !(*(volatile __virtio16 *)&queue->used->flags & VRING_USED_F_NO_NOTIFY);
 	if (wanted && likely(!queue->broken && !queue->stopped))
@@ -221,6 +227,9 @@ void *virtqueue_take(struct virtqueue *queue, u32 *head, u32 *bytes)
 	token = queue->slots[id].token;
 	chain_free(queue, (u16)id);
 	queue->used_seen++;
+	/* A mean over the last eight, of requests that had the queue for themselves. */
+	if (!queue->in_flight && queue->alone_since)
+		queue->latency += ((s64)min(clock_ticks() - queue->alone_since, (u64)LATENCY_MAX) - (s64)queue->latency) / 8;
 	*head = id;
 	*bytes = length;
 	return token;
@@ -235,6 +244,13 @@ bool virtqueue_rearm(struct virtqueue *queue)
 	/* Either the device sees the wish, or we see its entry. */
 	atomic_thread_fence(memory_order_seq_cst);
 	return atomic_load_explicit((_Atomic u16 *)&queue->used->idx, memory_order_relaxed) != queue->used_seen;
+}
+
+void virtqueue_disarm(struct virtqueue *queue)
+{
+	/* The event that is asked for lies behind all that can still come. */
+	if (queue->event_index)
+		atomic_store_explicit(used_event(queue), (u16)(*(volatile u16 *)&queue->used_seen - 1), memory_order_relaxed);
 }
 
 void *virtqueue_detach(struct virtqueue *queue)

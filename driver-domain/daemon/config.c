@@ -6,6 +6,7 @@
  *     blk DEVICE [queues=auto|N] [readonly] [id=TEXT]
  *     console port0=DEVICE [portN=DEVICE]... [size=COLUMNSxROWS]
  *     rng DEVICE
+ *     echo [queues=auto|N]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,13 @@ static bool set_path(struct parser *parser, char *to, const char *path)
 	return true;
 }
 
+static bool queues_word(struct parser *parser, const char *value)
+{
+	parser->line->queues = number(value, LICHEN_QUEUES);
+	return parser->line->queues || !strcmp(value, "auto") ||
+	       WRONG(parser, "queues= takes 'auto' or 1 to %d, not '%s'", LICHEN_QUEUES, value);
+}
+
 static bool block_word(struct parser *parser, const char *word)
 {
 	struct config_line *line = parser->line;
@@ -53,12 +61,8 @@ static bool block_word(struct parser *parser, const char *word)
 		line->read_only = true;
 		return true;
 	}
-	if (!strncmp(word, "queues=", 7)) {
-		line->queues = number(word + 7, LICHEN_QUEUES);
-		return line->queues || !strcmp(word + 7, "auto") ||
-		       WRONG(parser, "queues= takes 'auto' or 1 to %d, not '%s'", LICHEN_QUEUES,
-			       word + 7);
-	}
+	if (!strncmp(word, "queues=", 7))
+		return queues_word(parser, word + 7);
 	if (!strncmp(word, "id=", 3)) {
 		if (!word[3] || strlen(word + 3) >= sizeof(line->id))
 			return WRONG(parser, "id= takes 1 to %zu bytes", sizeof(line->id) - 1);
@@ -103,6 +107,13 @@ static bool rng_word(struct parser *parser, const char *word)
 	return set_path(parser, parser->line->path, word);
 }
 
+static bool echo_word(struct parser *parser, const char *word)
+{
+	if (!strncmp(word, "queues=", 7))
+		return queues_word(parser, word + 7);
+	return WRONG(parser, "echo does not know '%s'", word);
+}
+
 static const struct {
 	const char *name;
 	enum config_kind kind;
@@ -111,6 +122,7 @@ static const struct {
 	{"blk", CONFIG_BLOCK, block_word},
 	{"console", CONFIG_CONSOLE, console_word},
 	{"rng", CONFIG_RNG, rng_word},
+	{"echo", CONFIG_ECHO, echo_word},
 };
 
 /* One line, without its comment. True for a device; an empty line leaves the message empty. */
@@ -126,11 +138,13 @@ static bool parse_line(struct parser *parser, char *text)
 		if (!strcmp(word, kinds[k].name))
 			break;
 	if (k == sizeof(kinds) / sizeof(kinds[0]))
-		return WRONG(parser, "unknown device '%s' (blk, console, rng)", word);
+		return WRONG(parser, "unknown device '%s' (blk, console, rng, echo)", word);
 	line->kind = kinds[k].kind;
 	while ((word = strtok_r(NULL, " \t\r", &rest)))
 		if (!kinds[k].word(parser, word))
 			return false;
+	if (line->kind == CONFIG_ECHO)
+		return true;
 	if (line->kind == CONFIG_CONSOLE ? !line->port[0][0] : !line->path[0])
 		return WRONG(parser, line->kind == CONFIG_CONSOLE ? "console needs port0="
 								  : "a device path is missing");

@@ -31,14 +31,14 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define CONFIG_PORTS 16
 #define CONFIG_PATH  128
 
-enum config_kind { CONFIG_BLOCK, CONFIG_CONSOLE, CONFIG_RNG };
+enum config_kind { CONFIG_BLOCK, CONFIG_CONSOLE, CONFIG_RNG, CONFIG_ECHO };
 
 struct config_line {
 	enum config_kind kind;
 	unsigned int line; /* of the file, for messages */
 	unsigned int slot;
 	char path[CONFIG_PATH];		      /* blk, rng */
-	unsigned int queues;		      /* blk; 0: auto */
+	unsigned int queues;		      /* blk, echo; 0: auto */
 	bool read_only;			      /* blk */
 	char id[21];			      /* blk */
 	char port[CONFIG_PORTS][CONFIG_PATH]; /* console; empty: none */

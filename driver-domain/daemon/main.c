@@ -135,9 +135,16 @@ static int block_attach(const struct config_line *line, int64_t deadline)
 	return error;
 }
 
+static int echo_attach(const struct config_line *line)
+{
+	struct backend_echo echo = {.slot = line->slot, .queues = line->queues};
+
+	return ioctl(lichen, BACKEND_ECHO, &echo) ? -errno : 0;
+}
+
 static void attach_all(const struct config *config)
 {
-	static const char *const names[] = {"blk", "console", "rng"};
+	static const char *const names[] = {"blk", "console", "rng", "echo"};
 	int64_t deadline = now_ms() + DEADLINE_MS;
 	unsigned int blocks = 0;
 
@@ -155,6 +162,9 @@ static void attach_all(const struct config *config)
 			break;
 		case CONFIG_RNG:
 			error = rng_attach(line, lichen, deadline);
+			break;
+		case CONFIG_ECHO:
+			error = echo_attach(line);
 			break;
 		}
 		if (error)

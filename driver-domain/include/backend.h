@@ -41,6 +41,12 @@ struct backend_block {
 	__u32 reserved;
 };
 
+/* Serve a slot with the echo device (lichen/abi.h). */
+struct backend_echo {
+	__u32 slot;
+	__u32 queues; /* 0: as many as the frontend has CPUs */
+};
+
 #define BACKEND_CONFIG_BYTES 256
 
 /* A device that the caller serves itself. */
@@ -90,6 +96,7 @@ struct backend_config {
 #define BACKEND_READY  _IO('L', 0x04) /* all devices are there: start the frontends */
 #define BACKEND_DRAINED \
 	_IO('L', 0x05) /* 1: Linux's own virtio consoles have taken all output, or 0 */
+#define BACKEND_ECHO _IOW('L', 0x06, struct backend_echo)
 
 /* On a device */
 #define BACKEND_VIEW  _IOR('L', 0x10, struct backend_view)

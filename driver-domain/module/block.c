@@ -17,6 +17,7 @@
 
 #include <linux/blkdev.h>
 #include <linux/file.h>
+#include <linux/kernel_stat.h>
 #include <linux/slab.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_byteorder.h>
@@ -56,6 +57,7 @@ struct block_queue {
 	spinlock_t lock; /* producers of the ring, in_flight of the queue and of its requests */
 	struct block_request *requests; /* one a head; they stay from reset to reset */
 	unsigned int request_count;
+	struct watch watch;
 	struct vring_chain chain; /* the consumer's */
 };
 
@@ -96,6 +98,7 @@ static void request_end(struct block_request *request, u8 status)
 		slot_count(block->slot->index, signals, 1);
 		queue_signal(block->slot->index, &queue->view);
 	}
+	watch_completed(&queue->watch, queue->in_flight == 1);
 	/* Under the lock: whoever waits may free the block once it has had the lock itself. */
 	if (!--queue->in_flight && unlikely(!READ_ONCE(queue->running)))
 		wake_up(&block->drained);
@@ -114,8 +117,22 @@ static u8 status_of(blk_status_t status)
 	}
 }
 
+/* How many interrupts completed something on this CPU: those since whose last completion there were others. */
+static DEFINE_PER_CPU(unsigned long, interrupts_seen);
+
+static void interrupt_count(const struct block *block)
+{
+	unsigned long now = kstat_cpu_irqs_sum(smp_processor_id());
+
+	if (now == __this_cpu_read(interrupts_seen))
+		return;
+	__this_cpu_write(interrupts_seen, now);
+	slot_count(block->slot->index, interrupts, 1);
+}
+
 static void request_bio_end(struct bio *bio)
 {
+	interrupt_count(container_of(bio, struct block_request, bio)->queue->block);
 	request_end(container_of(bio, struct block_request, bio), status_of(bio->bi_status));
 }
 
@@ -359,12 +376,16 @@ static void block_queue_serve(struct block_queue *queue)
 {
 	struct blk_plug plug;
 	const char *why = NULL;
+	bool any = false;
 	int more;
 
 	/* One plug for all: requests of a burst reach the device's queue together. */
 	blk_start_plug(&plug);
 	do {
 		while ((more = vring_next(&queue->ring, &queue->chain)) > 0) {
+			if (!any)
+				watch_arrived(&queue->watch);
+			any = true;
 			why = request_start(queue, &queue->chain);
 			if (unlikely(why))
 				goto broken;
@@ -373,12 +394,14 @@ static void block_queue_serve(struct block_queue *queue)
 			why = queue->ring.broken;
 			goto broken;
 		}
-	} while (vring_notify_enable(&queue->ring));
+		any = false;
+	} while (watch_end(&queue->watch));
 	blk_finish_plug(&plug);
 	return;
 broken:
 	blk_finish_plug(&plug);
 	queue->running = false;
+	watch_drop(&queue->watch);
 	slot_broken(queue->block->slot, queue->index, why);
 }
 
@@ -423,6 +446,8 @@ static int block_queue_start(struct block *block, struct block_queue *queue)
 		block->driver_features, pool_translate, NULL);
 	if (error)
 		return error;
+	watch_init(&queue->watch, &queue->ring, block->slot->index, queue->index, view->channel,
+		&queue->in_flight);
 	smp_store_release(&queue->running, true);
 	/* Whatever was made available before we looked, and kicked in vain. */
 	channel_kick(view->channel, block->slot->index, BIT_ULL(queue->index));

@@ -9,12 +9,24 @@
  * for the next interrupt itself, where the idle task would otherwise do so. A kick then finds it
  * already running.
  *
- *     serve -> linger (WFI, alone on the CPU) -> serve ...
+ *     serve -> poll (WFE on the ring) -> serve ...
+ *                 | POLL_NS over, or it would not pay
+ *                 v
+ *               linger (WFI, alone on the CPU) -> serve ...
  *                 | LINGER over, or another task wants the CPU
  *                 v
  *               sleep (schedule) <- doorbell interrupt wakes
  *
  * A bit is set before its interrupt is made pending, and taken by an atomic swap: none is lost.
+ *
+ * Polling. A ring that has been served to its end is watched: its notifications are off, and the
+ * thread looks at its index itself. Before the thread goes on to linger it arms the ring, and looks
+ * once more (vring_notify_enable). Whether it polls, and how long, comes from what it measured: the
+ * mean time from the last event of a ring (a request that came, or one that was finished) to the
+ * next request, once with requests in flight and once without. Below POLL_NS it polls; above, a
+ * notification is cheaper than the wait. POLL_NS is about what a notification and the wake cost, so
+ * that a wrong guess costs no more than twice the right one. What never pays is not tried again until
+ * requests have come quickly anyway: an idle machine polls nothing.
  */
 #define pr_fmt(format) "lichen: " format
 
@@ -28,15 +40,24 @@
 #include <linux/sched/stat.h>
 #include <linux/slab.h>
 #include <uapi/linux/sched/types.h>
+#include <lichen/spin.h>
 #include "lichen.h"
+#include "vring.h"
 
-#define LINGER msecs_to_jiffies(20)
+#define LINGER	msecs_to_jiffies(20)
+#define POLL_NS 10000
+/* Rings that a channel watches at once; further ones are armed. */
+#define WATCHES 8
 
 struct channel {
 	struct lichen_doorbells *bells;
 	struct task_struct *thread;
-	struct mutex serving; /* held while bits that were taken are being served */
+	struct mutex serving; /* held while rings are touched */
 	bool asleep;	      /* the interrupt must wake the thread */
+	atomic_t quiescing;   /* who waits for `serving`, so that polling does not keep it */
+	u32 attention;	      /* ends a poll: an interrupt, channel_kick or channels_quiesce */
+	unsigned int watched; /* guarded by `serving`, as watches */
+	struct watch *watches[WATCHES];
 	u64 own_slots;	      /* channel_kick: like the doorbell page, but from this side */
 	u64 own[LICHEN_SLOTS];
 	unsigned int index;
@@ -45,6 +66,7 @@ struct channel {
 
 static struct channel *channels;
 static unsigned int channel_count;
+static u64 poll_ticks; /* POLL_NS */
 
 static bool channel_pending(struct channel *channel)
 {
@@ -58,13 +80,105 @@ static irqreturn_t channel_interrupt(int irq, void *data)
 {
 	struct channel *channel = data;
 
+	WRITE_ONCE(channel->attention, 1);
 	if (READ_ONCE(channel->asleep))
 		wake_up_process(channel->thread);
 	return IRQ_HANDLED;
 }
 
+/* ---- watched rings ---- */
+
+static struct channel *channel_of(const struct watch *watch)
+{
+	return &channels[watch->channel < channel_count ? watch->channel : 0];
+}
+
+static bool watch_busy(const struct watch *watch)
+{
+	return watch->in_flight && READ_ONCE(*watch->in_flight);
+}
+
+static bool watch_pays(const struct watch *watch, bool busy)
+{
+	return READ_ONCE(watch->gap[busy]) < poll_ticks;
+}
+
+/* A mean over the last few. */
+static void watch_sample(struct watch *watch, bool busy, u64 gap)
+{
+	s64 limited = min(gap, 4 * poll_ticks), mean = watch->gap[busy];
+
+	WRITE_ONCE(watch->gap[busy], mean + (limited - mean) / 4);
+}
+
+void watch_init(struct watch *watch, struct vring_device *ring, unsigned int slot,
+	unsigned int queue, unsigned int channel, const unsigned int *in_flight)
+{
+	*watch = (struct watch){
+		.ring = ring,
+		.slot = slot,
+		.queue = queue,
+		.channel = channel,
+		.in_flight = in_flight,
+		.gap = {4 * poll_ticks, 4 * poll_ticks},
+		.last = lichen_counter(),
+	};
+}
+
+void watch_arrived(struct watch *watch)
+{
+	watch_sample(watch, watch_busy(watch), lichen_counter() - READ_ONCE(watch->last));
+}
+
+bool watch_end(struct watch *watch)
+{
+	struct channel *channel = channel_of(watch);
+
+	WRITE_ONCE(watch->last, lichen_counter());
+	if (watch->watched)
+		return false;
+	if (!watch_pays(watch, watch_busy(watch)))
+		return vring_notify_enable(watch->ring);
+	if (channel->watched == WATCHES)
+		return vring_notify_enable(watch->ring);
+	vring_notify_disable(watch->ring);
+	watch->watched = true;
+	channel->watches[channel->watched++] = watch;
+	return false;
+}
+
+void watch_drop(struct watch *watch)
+{
+	struct channel *channel = channel_of(watch);
+	unsigned int i;
+
+	for (i = 0; watch->watched && i < channel->watched; i++)
+		if (channel->watches[i] == watch)
+			channel->watches[i] = channel->watches[--channel->watched];
+	watch->watched = false;
+}
+
+/* The bits as the doorbell page has them, from this side. */
+static void own_kick(struct channel *channel, unsigned int slot, u64 queues)
+{
+	atomic64_or(queues, (atomic64_t *)&channel->own[slot]);
+	smp_mb__after_atomic();
+	atomic64_or(BIT_ULL(slot), (atomic64_t *)&channel->own_slots);
+}
+
+void watch_completed(struct watch *watch, bool idle)
+{
+	struct channel *channel = channel_of(watch);
+
+	WRITE_ONCE(watch->last, lichen_counter());
+	/* A thread that lingers is to poll now; in WFI on this CPU, it looks after this interrupt. */
+	if (idle && watch_pays(watch, false) && !READ_ONCE(channel->asleep) &&
+		!READ_ONCE(watch->watched))
+		own_kick(channel, watch->slot, BIT_ULL(watch->queue));
+}
+
 /* Take and serve one page of bits: a summary word, and the words that it names. */
-static void bits_serve(u64 *summary, u64 *words)
+static void bits_serve(u64 *summary, u64 *words, bool doorbell)
 {
 	u64 slots, queues;
 	unsigned int slot;
@@ -78,8 +192,11 @@ static void bits_serve(u64 *summary, u64 *words)
 		if (slot >= lichen_window.slots)
 			continue;
 		queues = xchg_acquire(&words[slot], 0);
-		if (queues)
-			slot_kicked(slot, queues);
+		if (!queues)
+			continue;
+		if (doorbell)
+			slot_count(slot, doorbells, 1);
+		slot_kicked(slot, queues);
 	}
 }
 
@@ -89,8 +206,8 @@ static void channel_serve(struct channel *channel)
 	u64 bits;
 
 	mutex_lock(&channel->serving);
-	bits_serve(&bells->kicked, bells->queues);
-	bits_serve(&channel->own_slots, channel->own);
+	bits_serve(&bells->kicked, bells->queues, true);
+	bits_serve(&channel->own_slots, channel->own, false);
 	mutex_unlock(&channel->serving);
 	if (channel->index)
 		return;
@@ -101,6 +218,109 @@ static void channel_serve(struct channel *channel)
 	}
 	if (READ_ONCE(bells->machine))
 		chardev_machine(xchg_acquire(&bells->machine, 0));
+}
+
+/* Until when the watched rings are worth polling: 0 when none is. */
+static u64 poll_deadline(const struct channel *channel)
+{
+	u64 now = lichen_counter(), last = 0;
+	unsigned int i;
+
+	for (i = 0; i < channel->watched; i++) {
+		const struct watch *watch = channel->watches[i];
+		u64 end = READ_ONCE(watch->last) + poll_ticks;
+
+		if (watch_pays(watch, watch_busy(watch)) && end > now && end > last)
+			last = end;
+	}
+	return last;
+}
+
+/* One look at each watched ring; of a single one for as long as nothing happens. */
+static void poll_wait(struct channel *channel, u64 deadline)
+{
+	unsigned int i;
+
+	for (i = 0; i < channel->watched; i++) {
+		const struct watch *watch = channel->watches[i];
+		struct lichen_spin spin = {
+			.index = &watch->ring->available->idx,
+			.seen = watch->ring->next,
+			.stop = &channel->attention,
+			.flags = (const unsigned int *)&current_thread_info()->flags,
+			.mask = _TIF_NEED_RESCHED,
+			.deadline = channel->watched == 1 ? deadline : 0,
+		};
+		unsigned long turns = lichen_spin(&spin);
+
+		slot_count(watch->slot, spins, turns + !turns);
+	}
+	if (channel->watched > 1)
+		cpu_relax();
+}
+
+/*
+ * Poll the watched rings and serve what comes, as long as that pays and nothing else wants this CPU
+ * or this thread. `serving` is held.
+ */
+static void channel_poll(struct channel *channel)
+{
+	u64 deadline;
+	unsigned int i;
+
+	while ((deadline = poll_deadline(channel))) {
+		poll_wait(channel, deadline);
+		for (i = 0; i < channel->watched; i++) {
+			struct watch *watch = channel->watches[i];
+
+			if (vring_waiting(watch->ring))
+				slot_kicked(watch->slot, BIT_ULL(watch->queue));
+		}
+		cond_resched();
+		if (READ_ONCE(channel->attention) || !single_task_running())
+			return;
+	}
+	/* They did not come in time: so long at least was the wait. */
+	for (i = 0; i < channel->watched; i++)
+		watch_sample(channel->watches[i], watch_busy(channel->watches[i]), 4 * poll_ticks);
+}
+
+/* Ask for notifications of all watched rings. False: one has a chain by now. */
+static bool channel_arm(struct channel *channel)
+{
+	bool quiet = true;
+
+	while (channel->watched) {
+		struct watch *watch = channel->watches[--channel->watched];
+
+		watch->watched = false;
+		if (vring_notify_enable(watch->ring)) {
+			own_kick(channel, watch->slot, BIT_ULL(watch->queue));
+			quiet = false;
+		}
+	}
+	return quiet;
+}
+
+/* Serve, poll, and arm, until there is nothing to be done at once. */
+static void channel_work(struct channel *channel)
+{
+	do {
+		WRITE_ONCE(channel->attention, 0);
+		smp_mb(); /* the bits are looked at after that */
+		channel_serve(channel);
+		if (!channel->watched)
+			continue;
+		mutex_lock(&channel->serving);
+		if (!channel_pending(channel))
+			channel_poll(channel);
+		if (!channel_pending(channel))
+			channel_arm(channel);
+		mutex_unlock(&channel->serving);
+		while (atomic_read(&channel->quiescing))
+			schedule_timeout_uninterruptible(1);
+		cond_resched();
+	} while (channel_pending(channel) || READ_ONCE(channel->watched));
 }
 
 /* Wait for work on this CPU without leaving it. False when it is time to sleep instead. */
@@ -128,11 +348,11 @@ static int channel_thread(void *data)
 {
 	struct channel *channel = data;
 
+	lichen_event_stream();
 	while (!kthread_should_stop()) {
 		if (channel_pending(channel)) {
 			do {
-				channel_serve(channel);
-				cond_resched();
+				channel_work(channel);
 			} while (channel_linger(channel, jiffies + LINGER));
 		}
 		set_current_state(TASK_IDLE);
@@ -151,9 +371,8 @@ void channel_kick(unsigned int index, unsigned int slot, u64 queues)
 {
 	struct channel *channel = &channels[index < channel_count ? index : 0];
 
-	atomic64_or(queues, (atomic64_t *)&channel->own[slot]);
-	smp_mb__after_atomic();
-	atomic64_or(BIT_ULL(slot), (atomic64_t *)&channel->own_slots);
+	own_kick(channel, slot, queues);
+	WRITE_ONCE(channel->attention, 1);
 	wake_up_process(channel->thread);
 	/* A thread that lingers in WFI on another CPU is running already, and nobody tells it. */
 	if (!READ_ONCE(channel->asleep))
@@ -165,8 +384,20 @@ void channels_quiesce(void)
 	unsigned int i;
 
 	for (i = 0; i < channel_count; i++) {
-		mutex_lock(&channels[i].serving);
-		mutex_unlock(&channels[i].serving);
+		struct channel *channel = &channels[i];
+
+		atomic_inc(&channel->quiescing);
+		WRITE_ONCE(channel->attention, 1);
+		mutex_lock(&channel->serving);
+		/* Those that go on are served, and watched, anew. */
+		while (channel->watched) {
+			struct watch *watch = channel->watches[--channel->watched];
+
+			watch->watched = false;
+			channel_kick(i, watch->slot, BIT_ULL(watch->queue));
+		}
+		mutex_unlock(&channel->serving);
+		atomic_dec(&channel->quiescing);
 	}
 }
 
@@ -200,6 +431,7 @@ int channels_start(struct device *parent, const int *interrupts)
 	unsigned int i;
 	int error;
 
+	poll_ticks = (u64)lichen_counter_frequency() * POLL_NS / NSEC_PER_SEC;
 	channels = kcalloc(lichen_window.channels, sizeof(*channels), GFP_KERNEL);
 	if (!channels)
 		return -ENOMEM;

@@ -94,6 +94,13 @@ static long chardev_block(void __user *user)
 	return error;
 }
 
+static long chardev_echo(void __user *user)
+{
+	struct backend_echo arg;
+
+	return copy_from_user(&arg, user, sizeof(arg)) ? -EFAULT : echo_attach(&arg);
+}
+
 static long chardev_create(void __user *user)
 {
 	struct backend_create *arg = memdup_user(user, sizeof(*arg));
@@ -128,6 +135,8 @@ static long chardev_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return copy_to_user(user, &region, sizeof(region)) ? -EFAULT : 0;
 	case BACKEND_BLOCK:
 		return chardev_block(user);
+	case BACKEND_ECHO:
+		return chardev_echo(user);
 	case BACKEND_CREATE:
 		return chardev_create(user);
 	case BACKEND_READY:

@@ -8,6 +8,7 @@
  *     pool.c        the memory that frontends share, as pages
  *     vring.c       a ring, taken apart with suspicion
  *     block.c       virtio-blk on a Linux block device
+ *     echo.c        the echo device: the transport alone
  *     program.c     a slot served by a program, through a file descriptor
  *     chardev.c     /dev/lichen
  *     drain.c       has Linux's own console output left the machine
@@ -111,6 +112,35 @@ int channels_start(struct device *parent, const int *interrupts);
 void channels_stop(void);
 /* Returns once no channel serves anything that it took before the call. Sleeps. */
 void channels_quiesce(void);
+
+struct vring_device;
+
+/*
+ * A ring that its channel's thread looks at by itself while requests come quickly, with
+ * notifications off. All of it is channel.c's; who serves the ring makes it (watch_init) when the
+ * ring starts, and calls, from its kick operation,
+ *     watch_arrived   when there was something in the ring, before it is served
+ *     watch_end       when it is empty. True: something came by now, go on serving
+ *     watch_drop      when the ring is broken, instead
+ * and from wherever a request ends, watch_completed.
+ */
+struct watch {
+	struct vring_device *ring;
+	const unsigned int *in_flight; /* requests that are not finished; NULL: there are none between kicks */
+	unsigned int slot, queue, channel;
+	bool watched;
+	u64 last;   /* when the ring was served or a request finished last; ticks, as below */
+	u64 gap[2]; /* the mean time from there to the next request: none in flight, some in flight */
+};
+
+void watch_init(struct watch *watch, struct vring_device *ring, unsigned int slot,
+	unsigned int queue, unsigned int channel, const unsigned int *in_flight);
+void watch_arrived(struct watch *watch);
+bool watch_end(struct watch *watch);
+void watch_drop(struct watch *watch);
+/* Any context. `idle`: nothing else is in flight. */
+void watch_completed(struct watch *watch, bool idle);
+
 /* Make a channel look at the queues of a slot, as if they had been kicked. Any context. */
 void channel_kick(unsigned int channel, unsigned int slot, u64 queues);
 
@@ -189,6 +219,10 @@ int pool_region(unsigned int index, u64 *start, u64 *length);
 struct file;
 /* Serve a slot from an open block device; takes its own reference. */
 int block_attach(const struct backend_block *what, struct file *file);
+
+/* ---- echo.c ---- */
+
+int echo_attach(const struct backend_echo *what);
 
 /* ---- program.c ---- */
 

@@ -231,8 +231,10 @@ bool vring_notify_enable(struct vring_device *ring)
 
 void vring_notify_disable(struct vring_device *ring)
 {
-	/* With EVENT_IDX the event that was asked for lies behind already. */
-	if (!ring->event_index)
+	/* With EVENT_IDX: the event that is asked for lies behind all that can still come. */
+	if (ring->event_index)
+		store16(available_event(ring), ring->next - 1);
+	else
 		store16(&ring->used->flags, VRING_USED_F_NO_NOTIFY);
 }
 

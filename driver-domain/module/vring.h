@@ -84,6 +84,11 @@ int vring_next(struct vring_device *ring, struct vring_chain *chain);
  * could have known: the caller must look again.
  */
 bool vring_notify_enable(struct vring_device *ring);
+/* Whether chains are available, or the index is a lie: vring_next tells. */
+static inline bool vring_waiting(const struct vring_device *ring)
+{
+	return __atomic_load_n(&ring->available->idx, __ATOMIC_RELAXED) != ring->next;
+}
 /* Tell the driver that none is wanted. A hint: it may come all the same. */
 void vring_notify_disable(struct vring_device *ring);
 

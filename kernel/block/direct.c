@@ -102,6 +102,7 @@ ASYNC_DEFINE(block_direct)
 			.sector = f->sector + f->done / BLOCK_SECTOR,
 			.segments = f->segments,
 			.task = self,
+			.hipri = f->hipri,
 		};
 		f->taken = 0;
 		while (f->taken < f->bytes - f->done && f->pinned < f->room) {

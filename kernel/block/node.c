@@ -139,7 +139,7 @@ ASYNC(node_read, FILE_READ_ARGS size_t bytes;)
 		if (RESULT < 0)
 			ASYNC_RETURN(RESULT);
 	}
-	AWAIT(block_direct, .device = device_of(f->file), .op = BLOCK_READ, .iov = f->to, .sector = f->pos / BLOCK_SECTOR, .bytes = f->bytes);
+	AWAIT(block_direct, .device = device_of(f->file), .op = BLOCK_READ, .hipri = f->flags & RWF_HIPRI, .iov = f->to, .sector = f->pos / BLOCK_SECTOR, .bytes = f->bytes);
 	ASYNC_RETURN(RESULT);
 	ASYNC_END;
 }
@@ -167,7 +167,7 @@ ASYNC(node_write, FILE_WRITE_ARGS size_t bytes; long written;)
 			AWAIT(page_cache_sync, .cache = &device->inode->cache, .start = f->pos, .end = f->pos + f->bytes);
 			AWAIT(page_cache_drop, .cache = &device_of(f->file)->inode->cache, .start = f->pos, .end = f->pos + f->bytes);
 		}
-		AWAIT(block_direct, .device = device_of(f->file), .op = BLOCK_WRITE, .iov = f->from, .sector = f->pos / BLOCK_SECTOR, .bytes = f->bytes);
+		AWAIT(block_direct, .device = device_of(f->file), .op = BLOCK_WRITE, .hipri = f->flags & RWF_HIPRI, .iov = f->from, .sector = f->pos / BLOCK_SECTOR, .bytes = f->bytes);
 		f->written = RESULT;
 	}
 	if (f->written > 0 && (f->file->flags & O_DSYNC)) {

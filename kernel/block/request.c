@@ -94,6 +94,11 @@ ASYNC_DEFINE(block_wait)
 
 		if (likely(state == BLOCK_DONE))
 			ASYNC_RETURN(f->request->status);
+		if (state == BLOCK_PENDING && f->request->poll && !f->polled) {
+			f->polled = true;
+			f->request->poll(f->request, self);
+			continue;
+		}
 		if (state == BLOCK_PENDING)
 			return PENDING; /* block_request_done wakes us: a spurious wake steps this again */
 		relax();

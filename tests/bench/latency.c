@@ -9,7 +9,9 @@
  * Prints one JSON object a test and line. Times are CLOCK_MONOTONIC in ns; `instructions` is the mean of instructions retired
  * by the whole machine a request, read from event counter 0 (virtio/include/lichen/pmu.h: under QEMU -icount it counts
  * all CPUs and exception levels; what sleeps counts nothing); `el2_entries` the mean of entries into the hypervisor, from
- * /proc/lichen/el2 (0 where there is no hypervisor). Absent figures are null.
+ * /proc/lichen/el2 (0 where there is no hypervisor). From /proc/lichen/counters, the same way: `spin`, instructions of both domains in loops that
+ * wait for the other side (part of `instructions`); `interrupts`, all that Lichen took; `doorbells`, those that the driver domain
+ * took for kicks; `device_interrupts`, those of the physical device. Absent figures are null.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,6 +28,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -131,6 +134,30 @@ static int64_t el2_entries(void)
 			__asm__ volatile("svc " #immediate : "=r"(result) : "r"(number) : "memory");             \
 	} while (0)
 
+/* Other counters of Lichen's; all -1 elsewhere. */
+static const char *const counter_names[] = {"spin_instructions", "interrupts", "backend_doorbells", "backend_interrupts"};
+static const char *const counter_keys[] = {"spin", "interrupts", "doorbells", "device_interrupts"};
+#define COUNTERS (sizeof(counter_names) / sizeof(counter_names[0]))
+
+static void read_counters(int64_t value[COUNTERS])
+{
+	char buf[4096];
+	int fd = open("/proc/lichen/counters", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, buf, sizeof(buf) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	for (unsigned i = 0; i < COUNTERS; i++) {
+		size_t length = strlen(counter_names[i]);
+		char *line = buf;
+
+		while (line && (strncmp(line, counter_names[i], length) || line[length] != ' '))
+			line = (line = strchr(line, '\n')) ? line + 1 : NULL;
+		value[i] = line ? strtoll(line + length, NULL, 10) : -1;
+	}
+}
+
 /* --- results --- */
 
 struct window {
@@ -138,6 +165,7 @@ struct window {
 	uint32_t instructions;
 	int64_t entries;
 	int64_t reading_entries; /* what el2_entries() itself causes */
+	int64_t counters[COUNTERS];
 };
 
 static struct window begin(void)
@@ -147,6 +175,7 @@ static struct window begin(void)
 
 	w.entries = el2_entries();
 	w.reading_entries = w.entries - before;
+	read_counters(w.counters);
 	w.time = now();
 	w.instructions = instructions();
 	MARK(0x4d01);
@@ -160,17 +189,45 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* `n` requests since `w`; their times are in samples[], or only the mean is known (n_samples 0). */
-static void end(const char *test, struct window w, unsigned n, unsigned n_samples)
+/* What a window has cost. */
+struct cost {
+	uint64_t time;
+	uint32_t instructions;
+	int64_t entries; /* -1: not known, as below */
+	int64_t counters[COUNTERS];
+};
+
+static struct cost stop(const struct window *w)
 {
-	uint64_t time, sum = 0;
-	uint32_t count;
-	int64_t entries;
+	struct cost cost;
+	int64_t last[COUNTERS];
 
 	MARK(0x4d02);
-	count = instructions() - w.instructions;
-	time = now() - w.time;
-	entries = el2_entries();
+	cost.instructions = instructions() - w->instructions;
+	cost.time = now() - w->time;
+	cost.entries = el2_entries();
+	cost.entries = cost.entries < 0 || w->entries < 0 ? -1 : cost.entries - w->entries - w->reading_entries;
+	read_counters(last);
+	for (unsigned i = 0; i < COUNTERS; i++)
+		cost.counters[i] = last[i] < 0 ? -1 : last[i] - w->counters[i];
+	return cost;
+}
+
+static void print_counters(const struct cost *cost, unsigned n)
+{
+	for (unsigned i = 0; i < COUNTERS; i++) {
+		if (cost->counters[i] < 0)
+			printf(",\"%s\":null", counter_keys[i]);
+		else
+			printf(",\"%s\":%.4f", counter_keys[i], (double)cost->counters[i] / n);
+	}
+}
+
+/* `n` requests; their times are in samples[], or only the mean is known (n_samples 0). */
+static void print(const char *test, struct cost cost, unsigned n, unsigned n_samples)
+{
+	uint64_t sum = 0;
+
 	for (unsigned i = 0; i < n_samples; i++)
 		sum += samples[i];
 	qsort(samples, n_samples, sizeof(samples[0]), compare);
@@ -179,17 +236,23 @@ static void end(const char *test, struct window w, unsigned n, unsigned n_sample
 		printf(",\"p50\":%llu,\"p99\":%llu,\"mean\":%.1f", (unsigned long long)samples[n_samples / 2],
 			(unsigned long long)samples[n_samples * 99ull / 100], (double)sum / n_samples);
 	else
-		printf(",\"p50\":null,\"p99\":null,\"mean\":%.1f", (double)time / n);
+		printf(",\"p50\":null,\"p99\":null,\"mean\":%.1f", (double)cost.time / n);
 	if (have_instructions)
-		printf(",\"instructions\":%.1f", (double)count / n);
+		printf(",\"instructions\":%.1f", (double)cost.instructions / n);
 	else
 		printf(",\"instructions\":null");
-	if (entries < 0 || w.entries < 0)
+	if (cost.entries < 0)
 		printf(",\"el2_entries\":null");
 	else
-		printf(",\"el2_entries\":%.4f", (double)(entries - w.entries - w.reading_entries) / n);
+		printf(",\"el2_entries\":%.4f", (double)cost.entries / n);
+	print_counters(&cost, n);
 	printf(",\"n\":%u}\n", n);
 	fflush(stdout);
+}
+
+static void end(const char *test, struct window w, unsigned n, unsigned n_samples)
+{
+	print(test, stop(&w), n, n_samples);
 }
 
 static unsigned scaled(unsigned n)
@@ -239,6 +302,125 @@ static void one_block(int fd, bool write, void *buf, uint64_t block)
 		die(write ? "pwrite" : "pread");
 }
 
+/*
+ * Requests to a backend that sleeps, and with it the whole machine, before each: it has given up to expect one. What the pauses
+ * cost themselves is measured without requests, and taken off.
+ */
+#define PAUSE_NS 2000000
+
+static void pause_for(long ns)
+{
+	struct timespec t = {0, ns};
+
+	nanosleep(&t, NULL);
+}
+
+static void cold(const char *test, void (*request)(int fd, void *buf), int fd)
+{
+	unsigned n = scaled(400);
+	void *buf = block_buffer();
+	struct cost pauses, all;
+	struct window w;
+
+	for (unsigned i = 0; i < 20; i++) {
+		pause_for(PAUSE_NS);
+		request(fd, buf);
+	}
+	w = begin();
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t t;
+
+		pause_for(PAUSE_NS);
+		t = now();
+		samples[i] = now() - t;
+	}
+	pauses = stop(&w);
+	w = begin();
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t t;
+
+		pause_for(PAUSE_NS);
+		t = now();
+		request(fd, buf);
+		samples[i] = now() - t;
+	}
+	all = stop(&w);
+	all.instructions -= pauses.instructions;
+	if (all.entries >= 0 && pauses.entries >= 0)
+		all.entries -= pauses.entries;
+	for (unsigned i = 0; i < COUNTERS; i++)
+		if (all.counters[i] >= 0 && pauses.counters[i] >= 0)
+			all.counters[i] -= pauses.counters[i];
+	print(test, all, n, n);
+	free(buf);
+	close(fd);
+}
+
+static uint64_t disk_blocks;
+
+static void cold_read(int fd, void *buf)
+{
+	one_block(fd, false, buf, next_random(&random_state) % disk_blocks);
+}
+
+static void read_cold(void)
+{
+	int fd = open_device(&disk_blocks);
+
+	cold("read4k-cold", cold_read, fd);
+}
+
+/* --- the transport alone: lichen/abi.h, the echo device; only Lichen with a driver domain has one --- */
+
+#define ECHO "/dev/echo"
+
+static void echo_once(int fd, void *buf)
+{
+	if (read(fd, buf, BLOCK) != BLOCK)
+		die(ECHO);
+}
+
+static int open_echo(void)
+{
+	int fd = open(ECHO, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 && errno != ENOENT && errno != ENXIO)
+		die(ECHO);
+	return fd;
+}
+
+static void echo_cold(void)
+{
+	int fd = open_echo();
+
+	if (fd >= 0)
+		cold("echo-cold", echo_once, fd);
+}
+
+static void echo_hot(void)
+{
+	unsigned n = scaled(20000);
+	int fd = open_echo();
+	struct window w;
+	void *buf;
+
+	if (fd < 0)
+		return;
+	buf = block_buffer();
+	for (unsigned i = 0; i < 500; i++)
+		echo_once(fd, buf);
+	w = begin();
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t t = now();
+
+		echo_once(fd, buf);
+		samples[i] = now() - t;
+	}
+	end("echo-hot", w, n, n);
+	free(buf);
+	close(fd);
+}
+
 static void block_qd1(const char *test, bool write)
 {
 	unsigned n = scaled(2000);
@@ -270,6 +452,32 @@ static void read_qd1(void)
 static void write_qd1(void)
 {
 	block_qd1("write4k-qd1", true);
+}
+
+/* One at a time, asked to be polled for. */
+static void read_hot(void)
+{
+	unsigned n = scaled(2000);
+	uint64_t blocks;
+	int fd = open_device(&blocks);
+	void *buf = block_buffer();
+	struct iovec vector = {buf, BLOCK};
+	struct window w = {0};
+
+	for (unsigned i = 0; i < n + 100; i++) {
+		uint64_t t, at = next_random(&random_state) % blocks * BLOCK;
+
+		if (i == 100)
+			w = begin();
+		t = now();
+		if (preadv2(fd, &vector, 1, at, RWF_HIPRI) != BLOCK)
+			die("preadv2");
+		if (i >= 100)
+			samples[i - 100] = now() - t;
+	}
+	end("read4k-hot", w, n, n);
+	free(buf);
+	close(fd);
 }
 
 struct reader {
@@ -444,6 +652,10 @@ static const struct test {
 	{"pipe", pipe_test},
 	{"switch", switch_test},
 	{"fork-exec", fork_exec},
+	{"echo-cold", echo_cold},
+	{"echo-hot", echo_hot},
+	{"read4k-cold", read_cold},
+	{"read4k-hot", read_hot},
 	{"read4k-qd1", read_qd1},
 	{"write4k-qd1", write_qd1},
 	{"read4k-qd32", read_qd32},

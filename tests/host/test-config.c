@@ -70,6 +70,10 @@ int main(void)
 	expect_wrong("console port16=/dev/a port0=/dev/b", "ports are port0 to port15");
 	expect_wrong("console port=/dev/a", "ports are");
 	expect_wrong("console port0=/dev/a size=80", "size=");
+	CHECK(parse("echo\necho queues=3\n") == 0 && config.count == 2);
+	CHECK(config.lines[0].kind == CONFIG_ECHO && config.lines[0].queues == 0 && config.lines[1].queues == 3);
+	expect_wrong("echo /dev/null", "echo does not know '/dev/null'");
+	expect_wrong("echo queues=65", "queues=");
 	expect_wrong("rng", "a device path is missing");
 	expect_wrong("rng /dev/a /dev/b", "rng does not know");
 

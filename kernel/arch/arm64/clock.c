@@ -7,6 +7,7 @@
 #include <arch/clock.h>
 #include <arch/gic.h>
 #include <arch/sysreg.h>
+#include <lichen/spin.h>
 #include <libfdt.h>
 
 static u64 ns_per_tick_32; /* ns a tick, 32 fractional bits */
@@ -70,6 +71,26 @@ static void clock_interrupt(void *arg)
 	timer_interrupt();
 }
 
+u64 clock_ticks_of(nsec_t ns)
+{
+	return scale(ns, ticks_per_ns_32);
+}
+
+void cpu_arch_spin(const volatile u16 *index, u16 seen, struct task *self, u64 deadline)
+{
+	struct cpu *cpu = this_cpu();
+	const struct lichen_spin spin = {
+		.index = index,
+		.seen = seen,
+		.stop = (const volatile u32 *)&cpu->queue.count,
+		.flags = (const volatile u32 *)&self->flags,
+		.mask = TASK_RESCHED | TASK_SIGNALLED | TASK_KILLED,
+		.deadline = deadline,
+	};
+
+	cpu->spins += lichen_spin(&spin);
+}
+
 void clock_start_early(void)
 {
 	boot_ticks = ticks();
@@ -104,6 +125,6 @@ void clock_cpu_init(void)
 	sysreg_write(cntv_ctl_el0, 0);
 	/* User mode reads the virtual counter and its frequency (CNTKCTL_EL1.EL0VCTEN), no timers. */
 	sysreg_write(cntkctl_el1, 2);
-	isb();
+	lichen_event_stream();
 	gic->enable(clock_irq, false, 0);
 }

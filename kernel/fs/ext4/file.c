@@ -36,7 +36,7 @@ ASYNC(zero_user, struct kiov *to; size_t n; size_t part;)
 	ASYNC_END;
 }
 
-ASYNC(direct_read, struct inode *inode; struct kiov *to; u64 pos; struct ext4_map map; u64 end; size_t n; size_t done; long error;)
+ASYNC(direct_read, struct inode *inode; struct kiov *to; u64 pos; bool hipri; struct ext4_map map; u64 end; size_t n; size_t done; long error;)
 {
 	struct ext4 *fs = ext4_of(f->inode);
 
@@ -71,7 +71,7 @@ ASYNC(direct_read, struct inode *inode; struct kiov *to; u64 pos; struct ext4_ma
 			break;
 		f->n = (size_t)min(((u64)f->map.length << fs->block_bits) - (f->pos & (fs->block_size - 1)), f->end - f->pos);
 		if (f->map.state == MAP_WRITTEN) {
-			AWAIT(block_direct, .device = fs->device, .op = BLOCK_READ, .iov = f->to, .bytes = f->n,
+			AWAIT(block_direct, .device = fs->device, .op = BLOCK_READ, .hipri = f->hipri, .iov = f->to, .bytes = f->n,
 				.sector = f->map.physical * fs->sectors_per_block + (f->pos & (fs->block_size - 1)) / BLOCK_SECTOR);
 		} else {
 			AWAIT(zero_user, .to = f->to, .n = f->n);
@@ -171,7 +171,7 @@ ASYNC(direct_write, struct file *file; struct kiov *from; u64 pos; u32 flags; st
 					RESULT = (long)f->n;
 			}
 		} else {
-			AWAIT(block_direct, .device = fs->device, .op = BLOCK_WRITE, .iov = f->from, .bytes = f->n,
+			AWAIT(block_direct, .device = fs->device, .op = BLOCK_WRITE, .hipri = f->flags & RWF_HIPRI, .iov = f->from, .bytes = f->n,
 				.sector = f->map.physical * fs->sectors_per_block + (f->pos & (fs->block_size - 1)) / BLOCK_SECTOR);
 			if (RESULT > 0 && (f->map.state == MAP_UNWRITTEN || f->pos + (u64)RESULT > node_of(f->inode)->disk_size)) {
 				f->n = (size_t)RESULT;
@@ -208,7 +208,7 @@ ASYNC(ext4_read, FILE_READ_ARGS)
 		AWAIT_OP(&file_read_cached_fn, file_read, .file = f->file, .to = f->to, .pos = f->pos, .flags = f->flags);
 		ASYNC_RETURN(RESULT);
 	}
-	AWAIT(direct_read, .inode = f->file->inode, .to = f->to, .pos = f->pos);
+	AWAIT(direct_read, .inode = f->file->inode, .to = f->to, .pos = f->pos, .hipri = f->flags & RWF_HIPRI);
 	file_accessed(f->file);
 	ASYNC_RETURN(RESULT);
 	ASYNC_END;

@@ -12,6 +12,7 @@
 #include <lichen/block.h>
 #include <lichen/cpu.h>
 #include <lichen/devicetree.h>
+#include <lichen/spin.h>
 #include <virtio/device.h>
 #include <libfdt.h>
 
@@ -78,7 +79,12 @@ static void add_backend(struct virtio_device *device, void *arg)
 {
 	struct lichen_backend_counters *sum = arg, counters;
 
-	if (device->id != VIRTIO_ID_BLOCK || !virtio_backend_counters(device, &counters))
+	if (!virtio_backend_counters(device, &counters))
+		return;
+	sum->spins += counters.spins;
+	sum->doorbells += counters.doorbells;
+	sum->interrupts += counters.interrupts;
+	if (device->id != VIRTIO_ID_BLOCK)
 		return;
 	sum->requests += counters.requests;
 	sum->bytes_copied += counters.bytes_copied;
@@ -90,11 +96,12 @@ static void counters_show(struct proc_text *text, const struct proc_target *targ
 {
 	struct lichen_backend_counters backend = {0};
 	struct block_sum sum = {0};
-	u64 interrupts = 0, switches = 0, idle = 0, entries = 0, dentries, unused, inodes, unused_inodes;
+	u64 interrupts = 0, spins = 0, switches = 0, idle = 0, entries = 0, dentries, unused, inodes, unused_inodes;
 	struct memory_info m;
 
 	for (u32 i = 0; i < cpu_count(); i++) {
 		interrupts += irq_count(i);
+		spins += cpus[i].spins;
 		switches += cpus[i].switches;
 		idle += cpus[i].idle_ns;
 	}
@@ -119,6 +126,12 @@ static void counters_show(struct proc_text *text, const struct proc_target *targ
 	COUNTER("backend_bytes_copied", backend.bytes_copied);
 	COUNTER("backend_allocations", backend.allocations);
 	COUNTER("backend_signals", backend.signals);
+	COUNTER("backend_doorbells", backend.doorbells);
+	COUNTER("backend_interrupts", backend.interrupts);
+	/* Turns of the loops that wait for the other side, here and there, and what they took: lichen/spin.h. */
+	COUNTER("spins", spins);
+	COUNTER("backend_spins", backend.spins);
+	COUNTER("spin_instructions", (spins + backend.spins) * LICHEN_SPIN_INSTRUCTIONS);
 	COUNTER("block_reads", sum.reads);
 	COUNTER("block_writes", sum.writes);
 	COUNTER("block_bytes_read", sum.sectors_read * 512);

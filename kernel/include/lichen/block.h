@@ -40,6 +40,13 @@ struct block_request {
 	void (*done)(struct block_request *request);
 	struct task *task; /* who waits by block_wait; may be set to NULL with done */
 	struct list node;  /* the driver's, when the ring is full */
+	/*
+	 * Set by the driver if it can look for completions itself: does so for a while if that is likely to be shorter than an
+	 * interrupt, or if `hipri`, and no other task wants the CPU. block_wait calls it.
+	 */
+	void (*poll)(struct block_request *request, struct task *self);
+	void *queue; /* the driver's, for poll */
+	bool hipri;  /* RWF_HIPRI: the submitter would rather spin than sleep */
 };
 
 struct block_device {
@@ -97,7 +104,7 @@ void block_release(struct block_device *device, void *owner);
  */
 void block_submit(struct block_device *device, struct block_request *request);
 /* Until a request with task = self is done: its status. Uninterruptible. */
-ASYNC_DECLARE(block_wait, struct block_request *request;);
+ASYNC_DECLARE(block_wait, struct block_request *request; bool polled;);
 
 /* One request from start to end: 0 or -errno. Uninterruptible. The caller obeys the device's limits. */
 ASYNC_DECLARE(block_io, struct block_device *device; enum block_op op; u32 segment_count; u64 sector; u64 sectors;
@@ -119,7 +126,7 @@ ASYNC_DECLARE(block_clear, struct block_device *device; enum block_op op; u64 se
  * O_DIRECT: up to kiov->left bytes between user memory and sectors, no copy; address and length must be multiples of the
  * logical block (-EINVAL). Bytes moved, or -errno if none. `sector` and the length were checked against the file's extent.
  */
-ASYNC_DECLARE(block_direct, struct block_device *device; enum block_op op; struct kiov *iov; u64 sector; size_t bytes;
+ASYNC_DECLARE(block_direct, struct block_device *device; enum block_op op; bool hipri; struct kiov *iov; u64 sector; size_t bytes;
 	size_t done; size_t taken; u32 room; u32 pinned; struct block_segment *segments; struct page **pages; struct page *page;
 	struct block_segment own_segments[2]; struct page *own_pages[2]; long error; struct block_request request;);
 

@@ -40,6 +40,7 @@ struct cpu {
 	nsec_t run_start; /* when `current` began to run */
 	nsec_t slice_end; /* 0: nobody else waits */
 	u64 switches, idle_ns, interrupts;
+	u64 spins; /* turns of the loop that waits for a device: lichen/spin.h */
 	u64 bytes_copied; /* by kiov_read and kiov_write */
 	struct cpu_arch arch;
 } __aligned(64);
@@ -51,6 +52,11 @@ extern struct cpu cpus[CPUS_MAX];
 /* --- what an architecture does for the core --- */
 /* Waits for an interrupt, any; interrupts are masked, a pending one ends it. */
 void cpu_arch_idle(void);
+/*
+ * Waits until *index is not `seen`, at most until the counter reaches `deadline` and only while no other task wants this CPU and
+ * nothing is to be done for `self`. Sleeps in between (WFE); counts its turns in cpu->spins.
+ */
+void cpu_arch_spin(const volatile u16 *index, u16 seen, struct task *self, u64 deadline);
 /* Makes a CPU look at its run queue: it leaves idle, or user mode. */
 void cpu_arch_kick(u32 cpu);
 /* Stops all other CPUs, for good. */

@@ -106,6 +106,21 @@ struct lichen_backend_counters {
 	lichen_u64 bytes_copied; /* of data, by the CPU, on their way between ring and device */
 	lichen_u64 allocations;  /* of memory, made to serve them */
 	lichen_u64 signals;      /* completion notifications sent */
+	lichen_u64 doorbells;    /* times that an interrupt of the frontend's kicks led to this device */
+	lichen_u64 interrupts;   /* of the physical device, that completed requests of this one */
+	lichen_u64 spins;        /* turns of the loop that waits for the frontend's next request (lichen/spin.h) */
+	lichen_u64 reserved;
+};
+
+/*
+ * The echo device: a virtio device that does nothing. A chain of any buffers comes back at once, with 0 bytes written; what
+ * is in the buffers is not looked at. So a round trip costs what the transport costs. It has one to LICHEN_QUEUES request
+ * queues, all alike, no feature bits of its own, and struct lichen_echo_config as its config space.
+ * Its device ID is ours: virtio gives numbers to what is below it in 1.2, 5 (and 63 to last) and takes none back.
+ */
+#define LICHEN_VIRTIO_ID_ECHO 0xec40u
+struct lichen_echo_config {
+	lichen_u32 queues;
 };
 
 /*

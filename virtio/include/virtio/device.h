@@ -83,6 +83,6 @@ void virtio_for_each(void (*fn)(struct virtio_device *device, void *arg), void *
 bool virtio_backend_counters(struct virtio_device *device, struct lichen_backend_counters *counters);
 
 /* mmio.c binds these. */
-extern const struct virtio_driver virtio_blk_driver, virtio_console_driver, virtio_rng_driver;
+extern const struct virtio_driver virtio_blk_driver, virtio_console_driver, virtio_rng_driver, virtio_echo_driver;
 
 #endif

@@ -31,6 +31,7 @@ struct virtqueue_slot {
 };
 
 struct virtio_device;
+struct task;
 
 struct virtqueue {
 	spinlock_t lock; /* guards all below; taken with interrupts masked */
@@ -66,6 +67,8 @@ struct virtqueue {
 	void (*interrupt)(struct virtqueue *queue);
 	void *private;
 	u32 cpu; /* that takes its interrupts */
+	/* of requests that were alone in the queue: when the last was made available, and how long they take (ticks, a mean) */
+	u64 alone_since, latency;
 	struct virtqueue *cpu_next; /* of that CPU: mmio.c */
 };
 
@@ -114,6 +117,15 @@ void virtqueue_kick(struct virtqueue *queue) REQUIRES(queue->lock);
 void *virtqueue_take(struct virtqueue *queue, u32 *head, u32 *bytes) REQUIRES(queue->lock);
 /* Asks for an interrupt at the next completion. True: there is one already, go on taking. */
 bool virtqueue_rearm(struct virtqueue *queue) REQUIRES(queue->lock);
+
+/* Asks for no interrupt until virtqueue_rearm; one may come all the same. Only with event indexes; needs no lock. */
+void virtqueue_disarm(struct virtqueue *queue);
+
+/*
+ * Looks for completions here instead of waiting for an interrupt, until *state is not `pending`: poll.c. For requests that the
+ * queue answers soon enough, or if `hipri` in any case; never longer than is good for others.
+ */
+void virtqueue_poll(struct virtqueue *queue, const _Atomic u32 *state, u32 pending, struct task *self, bool hipri);
 
 /* The device was reset: takes what was in flight out, one token a call, in no order; NULL when none is left. */
 void *virtqueue_detach(struct virtqueue *queue) REQUIRES(queue->lock);

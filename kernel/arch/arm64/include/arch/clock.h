@@ -10,5 +10,15 @@ void clock_init(const void *dt);
 void clock_cpu_init(void);
 u64 clock_boot_ticks(void);
 u64 clock_frequency(void); /* Hz */
+u64 clock_ticks_of(nsec_t ns);
+
+/* The counter as it is, for measuring: not ordered against anything. */
+static inline u64 clock_ticks(void)
+{
+	u64 value;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(value));
+	return value;
+}
 
 #endif

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The echo device (lichen/abi.h), as /dev/echo: read(2) and write(2) of up to a page make one round trip through rings, hypervisor
+ * and driver domain, and return their length; the bytes stay as they are. The program's page goes into the ring itself,
+ * as with O_DIRECT: nothing is copied, nothing allocated. It measures what the transport costs, below any real device.
+ *
+ * A round trip is a block request without a place: it waits as a disk's does (block_wait), so that the two can be compared.
+ */
+#include <lichen/block.h>
+#include <lichen/list.h>
+#include <lichen/mm.h>
+#include <lichen/printk.h>
+#include <lichen/process.h>
+#include <lichen/slab.h>
+#include <lichen/vfs.h>
+#include <asm/errno.h>
+#include <linux/fs.h>
+#include <virtio/device.h>
+
+#define ECHO_MAJOR 240 /* of those for local use */
+#define QUEUE_SIZE 128u
+
+struct echo_queue {
+	struct virtqueue *queue; /* its lock guards this too */
+	struct list pending;	 /* struct block_request.node */
+};
+
+struct echo {
+	struct virtio_device *device;
+	u32 count;
+	struct echo_queue queues[];
+};
+
+/* Puts a request into the ring: 0, or virtqueue_begin's error. */
+static long echo_offer(struct virtqueue *queue, struct block_request *request) REQUIRES(queue->lock)
+{
+	long head = virtqueue_begin(queue, 1);
+
+	if (unlikely(head < 0))
+		return head;
+	virtqueue_put(queue, request->segments->address, request->segments->bytes, request->op == BLOCK_READ);
+	virtqueue_end(queue, request);
+	return 0;
+}
+
+static void echo_poll(struct block_request *request, struct task *self)
+{
+	virtqueue_poll(request->queue, &request->state, BLOCK_PENDING, self, request->hipri);
+}
+
+static void echo_submit(struct echo *echo, struct block_request *request)
+{
+	struct echo_queue *q = &echo->queues[echo->count == 1 ? 0 : cpu_id() % echo->count];
+	struct virtqueue *queue = q->queue;
+	unsigned long flags = spin_lock_irqsave(&queue->lock);
+	long error = -ENOSPC;
+
+	request->queue = queue;
+	request->poll = echo_poll;
+	if (likely(list_empty(&q->pending)))
+		error = echo_offer(queue, request);
+	if (likely(!error)) {
+		virtqueue_kick(queue);
+	} else if (error == -ENOSPC || (error == -EAGAIN && atomic_load(&echo->device->state) != VIRTIO_FAILED)) {
+		list_add_tail(&q->pending, &request->node);
+		error = 0;
+	}
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (unlikely(error))
+		block_request_done(request, -EIO);
+}
+
+static void pending_offer(struct virtqueue *queue) REQUIRES(queue->lock)
+{
+	struct echo_queue *q = queue->private;
+	bool any = false;
+
+	while (!list_empty(&q->pending)) {
+		struct block_request *request = list_first(&q->pending, struct block_request, node);
+
+		if (echo_offer(queue, request))
+			break;
+		list_remove(&request->node);
+		any = true;
+	}
+	if (any)
+		virtqueue_kick(queue);
+}
+
+static void echo_interrupt(struct virtqueue *queue)
+{
+	struct echo_queue *q = queue->private;
+	struct block_request *request;
+	unsigned long flags = spin_lock_irqsave(&queue->lock);
+	const char *broken;
+	u32 head, bytes;
+
+	do {
+		while ((request = virtqueue_take(queue, &head, &bytes)))
+			block_request_done(request, 0);
+	} while (virtqueue_rearm(queue));
+	if (unlikely(!list_empty(&q->pending)))
+		pending_offer(queue);
+	broken = queue->broken;
+	queue->device->resets = 0;
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (unlikely(broken))
+		virtio_device_fail(queue->device, broken);
+}
+
+static void echo_failed(struct virtio_device *device)
+{
+	struct echo *echo = device->private;
+	struct block_request *request;
+
+	for (u32 i = 0; echo && i < echo->count; i++) {
+		struct echo_queue *q = &echo->queues[i];
+		unsigned long flags = spin_lock_irqsave(&q->queue->lock);
+
+		while ((request = virtqueue_detach(q->queue)))
+			block_request_done(request, -EIO);
+		while (!list_empty(&q->pending)) {
+			request = list_first(&q->pending, struct block_request, node);
+			list_remove(&request->node);
+			block_request_done(request, -EIO);
+		}
+		spin_unlock_irqrestore(&q->queue->lock, flags);
+	}
+}
+
+static void echo_restore(struct virtio_device *device, bool offer)
+{
+	struct echo *echo = device->private;
+	struct block_request *request;
+
+	for (u32 i = 0; i < echo->count; i++) {
+		struct echo_queue *q = &echo->queues[i];
+		unsigned long flags = spin_lock_irqsave(&q->queue->lock);
+
+		if (offer)
+			pending_offer(q->queue);
+		else
+			while ((request = virtqueue_detach(q->queue)))
+				list_add(&q->pending, &request->node);
+		spin_unlock_irqrestore(&q->queue->lock, flags);
+	}
+}
+
+/* --- the file --- */
+
+/* One round trip with the first bytes of iov, as far as they lie in one page: their number, or -errno. */
+ASYNC(echo_round_trip, struct file *file; struct kiov *iov; enum block_op op; bool hipri; struct page *page; struct block_segment segment;
+	struct block_request request;)
+{
+	u64 address = (u64)(uintptr_t)f->iov->segment->iov_base + f->iov->offset;
+	long error;
+
+	ASYNC_BEGIN;
+	if (unlikely(f->iov->kernel))
+		ASYNC_RETURN(-EINVAL);
+	f->segment.bytes = (u32)min(min(f->iov->left, (size_t)f->iov->segment->iov_len - f->iov->offset), PAGE_SIZE - (address & (PAGE_SIZE - 1)));
+	if (unlikely(!f->segment.bytes))
+		ASYNC_RETURN(0);
+	error = mm_pin_page_fast(thread_of(self)->mm, address, f->op == BLOCK_READ, true, &f->page);
+	if (unlikely(error)) {
+		if (error == -EAGAIN) {
+			AWAIT(mm_pin_page, .mm = thread_of(self)->mm, .address = address, .write = f->op == BLOCK_READ, .device = true, .page = &f->page);
+			error = RESULT;
+		}
+		if (error)
+			ASYNC_RETURN(error);
+	}
+	f->segment.address = page_phys(f->page) + (address & (PAGE_SIZE - 1));
+	f->request = (struct block_request){.op = f->op, .segments = &f->segment, .segment_count = 1, .task = self, .hipri = f->hipri};
+	echo_submit(f->file->private, &f->request);
+	AWAIT(block_wait, .request = &f->request);
+	page_put(f->page);
+	if (unlikely(RESULT < 0))
+		ASYNC_RETURN(RESULT);
+	kiov_skip(f->iov, f->segment.bytes);
+	ASYNC_RETURN(f->segment.bytes);
+	ASYNC_END;
+}
+
+ASYNC(echo_read, FILE_READ_ARGS)
+{
+	ASYNC_BEGIN;
+	AWAIT(echo_round_trip, .file = f->file, .iov = f->to, .op = BLOCK_READ, .hipri = f->flags & RWF_HIPRI);
+	ASYNC_RETURN(RESULT);
+	ASYNC_END;
+}
+
+ASYNC(echo_write, FILE_WRITE_ARGS)
+{
+	ASYNC_BEGIN;
+	AWAIT(echo_round_trip, .file = f->file, .iov = f->from, .op = BLOCK_WRITE, .hipri = f->flags & RWF_HIPRI);
+	ASYNC_RETURN(RESULT);
+	ASYNC_END;
+}
+
+ASYNC(echo_open, FILE_OPEN_ARGS)
+{
+	ASYNC_BEGIN;
+	f->file->mode |= FILE_SEEK; /* pread and preadv2, at any place */
+	ASYNC_END;
+}
+
+static s64 echo_seek(struct file *file, s64 offset, int whence)
+{
+	return 0;
+}
+
+static const struct file_ops echo_file_ops = {.open = &echo_open_fn, .read = &echo_read_fn, .write = &echo_write_fn, .seek = echo_seek};
+
+/* --- probe --- */
+
+static struct echo *echo_create(struct virtio_device *device)
+{
+	struct lichen_echo_config config = {0};
+	struct echo *echo;
+	long error = 0;
+	u32 count;
+
+	virtio_config_read(device, 0, &config, sizeof(config));
+	count = min(max(config.queues, 1u), min(cpu_count(), (u32)LICHEN_QUEUES));
+	echo = kzalloc(sizeof(*echo) + sizeof(echo->queues[0]) * count);
+	if (!echo)
+		return ERR_PTR(-ENOMEM);
+	echo->device = device;
+	for (u32 i = 0; i < count; i++) {
+		list_init(&echo->queues[i].pending);
+		error = virtio_queue_setup(device, i, QUEUE_SIZE, 0, i, echo_interrupt);
+		if (error)
+			break;
+		echo->queues[i].queue = device->queues[i];
+		device->queues[i]->private = &echo->queues[i];
+		echo->count = i + 1;
+	}
+	device->private = echo;
+	return echo->count ? echo : ERR_PTR(error);
+}
+
+ASYNC(echo_probe, VIRTIO_PROBE_ARGS)
+{
+	struct echo *echo;
+	char name[16];
+
+	ASYNC_BEGIN;
+	echo = echo_create(f->device);
+	if (IS_ERR(echo))
+		ASYNC_RETURN(PTR_ERR(echo));
+	virtio_device_ready(f->device);
+	snprintf(name, sizeof(name), f->device->index ? "echo%u" : "echo", f->device->index);
+	ASYNC_RETURN(device_register(name, S_IFCHR | 0600, MAKE_DEV(ECHO_MAJOR, f->device->index), &echo_file_ops, echo));
+	ASYNC_END;
+}
+
+const struct virtio_driver virtio_echo_driver = {
+	.id = LICHEN_VIRTIO_ID_ECHO,
+	.name = "echo",
+	.probe = &echo_probe_fn,
+	.failed = echo_failed,
+	.restore = echo_restore,
+};
