@@ -4,7 +4,7 @@
  *
  *     used <---> unused (on the LRU list, hashed, nlink > 0) ---> DYING: written, pages dropped, evicted, freed
  *       |                                                         ^
- *       +---------- nlink 0, or not hashed, or FS_NO_CACHE -------+
+ *       +---- nlink 0, not hashed, FS_NO_CACHE, or unmounted -----+
  *
  * Like that of dentries the LRU list is lazy: it may hold inodes that are in use again.
  *
@@ -366,7 +366,7 @@ ASYNC_DEFINE(inode_put)
 	f->fs = inode->sb->fs;
 	spin_lock(&inode_lock);
 	if (atomic_fetch_sub_explicit(&inode->refcount, 1, memory_order_acq_rel) == 1) {
-		keep = inode->nlink && !(f->fs->flags & FS_NO_CACHE) &&
+		keep = inode->nlink && !(f->fs->flags & FS_NO_CACHE) && atomic_load(&inode->sb->mounts) &&
 			(inode->state & (INODE_HASHED | INODE_BAD)) == INODE_HASHED;
 		if (keep && list_empty(&inode->lru_node)) {
 			list_add_tail(&lru, &inode->lru_node);
@@ -418,16 +418,30 @@ ASYNC_DEFINE(inode_shrink)
 	ASYNC_END;
 }
 
-ASYNC_DEFINE(inode_evict_unused)
+/* A file system without cache lets go of its inodes itself, when it is unmounted. */
+static bool has_inodes(struct superblock *sb)
+{
+	bool has;
+
+	spin_lock(&inode_lock);
+	has = !list_empty(&sb->inodes);
+	spin_unlock(&inode_lock);
+	return has;
+}
+
+ASYNC_DEFINE(inode_evict_all)
 {
 	ASYNC_BEGIN;
 	for (;;) {
+		f->ticket = wait_ticket(&evicted);
 		f->inode = take_unused(f->sb);
-		if (!f->inode)
+		if (f->inode)
+			AWAIT(inode_evict, .inode = f->inode);
+		else if (!(f->sb->fs->flags & FS_NO_CACHE) && has_inodes(f->sb))
+			AWAIT(wait_on, .queue = &evicted, .ticket = f->ticket, .uninterruptible = true);
+		else
 			break;
-		AWAIT(inode_evict, .inode = f->inode);
 	}
-	ASYNC_RETURN(list_empty(&f->sb->inodes));
 	ASYNC_END;
 }
 

@@ -68,8 +68,8 @@ void dcache_stats(u64 *dentries, u64 *unused);
 bool inode_put_fast(struct inode *inode);
 /* One that nobody has seen: freed at once. */
 void inode_discard(struct inode *inode);
-/* Evicts what nobody uses: at umount. True (1) if none is left. */
-ASYNC_DECLARE(inode_evict_unused, struct superblock *sb; struct inode *inode;);
+/* At the last umount (sb->mounts is 0): evicts all inodes, and waits for who still has one: read-ahead, writeback. */
+ASYNC_DECLARE(inode_evict_all, struct superblock *sb; struct inode *inode; u32 ticket;);
 ASYNC_DECLARE(inode_shrink, u32 n; struct inode *inode;);
 ASYNC_DECLARE(inode_setattr, struct inode *inode; const struct attributes *attributes;);
 struct timespec64_ time_now(void);

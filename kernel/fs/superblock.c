@@ -183,7 +183,7 @@ ASYNC_DEFINE(superblock_put)
 		AWAIT(superblock_sync, .sb = f->sb);
 		f->error = RESULT;
 		AWAIT(dentry_put, .dentry = f->sb->root);
-		AWAIT(inode_evict_unused, .sb = f->sb);
+		AWAIT(inode_evict_all, .sb = f->sb);
 		if (f->sb->fs->unmount)
 			AWAIT_OP(f->sb->fs->unmount, fs_sb, .sb = f->sb);
 		superblock_free(f->sb);
