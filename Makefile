@@ -3,7 +3,7 @@
 #   make run      build what is needed, boot it, and give a shell (ARGS="..." goes to scripts/run)
 #   make test     all tests (TESTS="pattern..." selects)
 #   make check    static checks: format, sparse, thread safety, sources that must not compile, size of the hypervisor
-#   make bench    measure; build/bench/latency.json
+#   make bench    measure; build/bench/latency.json and report.html. bench-check: and fail if a bound is passed
 #   make clean    remove build/ (the cache under ~/.cache/lichen stays)
 #
 # The parts: hyp, kernel, driver-domain, image. Each is also usable by `make -C`. V=1 shows the commands.
@@ -28,6 +28,13 @@ check: deps
 bench: all
 	@scripts/bench $(ARGS)
 
+bench-check: all
+	@scripts/bench --check $(ARGS)
+
+# For whoever works on the report: as Chromium (which scripts/deps does not install) shows it, light and dark.
+report-screenshot:
+	@scripts/screenshot build/bench/report.html
+
 clean:
 	rm -rf build
 
@@ -47,5 +54,5 @@ tests: deps $(filter driver-domain,$(parts))
 		scripts/step BUILD tests/$$d $(MAKE) --no-print-directory -k -j$(jobs) -C tests/$$d || status=1; \
 	done; exit $$status
 
-.PHONY: tests all run test check bench clean deps image $(parts) hyp kernel driver-domain
+.PHONY: tests all run test check bench bench-check report-screenshot clean deps image $(parts) hyp kernel driver-domain
 .NOTPARALLEL:

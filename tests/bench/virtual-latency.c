@@ -5,8 +5,10 @@
  *
  * Without it a completion comes when the host's thread pool happens to be done. With sleep=off the virtual clock then leaps
  * ahead to the next timer meanwhile, and the latency of a request reads as milliseconds. QEMU's block layer hands each
- * completion to one function, which record and replay may defer (replay_bh_schedule_oneshot_event); this replaces its
- * body by a timer on the virtual clock. Where the symbol or the processor is another, it says so and does nothing.
+ * completion that it has at once to one function, which record and replay may defer (replay_bh_schedule_oneshot_event); this replaces
+ * its body by a timer on the virtual clock. A file's I/O goes through a pool of threads instead (thread_pool_submit_co): the other
+ * replacement does it at the spot, so that it too is had at once. Where a symbol or the processor is another, it says so and
+ * does nothing.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,6 +21,7 @@
 #define SCALE_NS      1
 
 typedef void callback(void *opaque);
+typedef int work(void *opaque);
 
 static void (*timer_init)(void *timer, void *list_group, int clock, int scale, int attributes, callback *fn, void *opaque);
 static void (*timer_mod)(void *timer, int64_t when);
@@ -62,20 +65,34 @@ static void schedule(void *context, callback *fn, void *opaque)
 	timer_mod(completion->timer, clock_now(CLOCK_VIRTUAL) + latency);
 }
 
+/*
+ * In place of QEMU's function: the work is done here and now. Up to QEMU 8 the pool is the first argument; later the function is,
+ * and only that lies in a program.
+ */
+static int submit(void *first, void *second, void *third)
+{
+	Dl_info info;
+
+	if (dladdr(first, &info))
+		return ((work *)first)(second);
+	return ((work *)second)(third);
+}
+
 __attribute__((constructor)) static void start(void)
 {
 	void *function = dlsym(RTLD_DEFAULT, "replay_bh_schedule_oneshot_event");
+	void *pool = dlsym(RTLD_DEFAULT, "thread_pool_submit_co");
 	const char *given = getenv("VIRTUAL_LATENCY");
 
 	*(void **)&timer_init = dlsym(RTLD_DEFAULT, "timer_init_full");
 	*(void **)&timer_mod = dlsym(RTLD_DEFAULT, "timer_mod_ns");
 	*(void **)&clock_now = dlsym(RTLD_DEFAULT, "qemu_clock_get_ns");
-	if (!function || !timer_init || !timer_mod || !clock_now) {
+	if (!function || !pool || !timer_init || !timer_mod || !clock_now) {
 		fprintf(stderr, "virtual-latency: this QEMU has other symbols; times of block I/O are the host's\n");
 		return;
 	}
 	if (given)
 		latency = atoll(given);
-	if (!redirect(function, (void *)schedule))
+	if (!redirect(function, (void *)schedule) || !redirect(pool, (void *)submit))
 		fprintf(stderr, "virtual-latency: times of block I/O are the host's\n");
 }

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+/* The PMU's counters and the hypervisor's (counters.h). */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "counters.h"
+#include "measure.h"
+
+bool have_counter[COUNTERS];
+static sigjmp_buf no_counter;
+static cpu_set_t all, home;
+static char cause_names[EL2_CAUSES][24];
+
+static void on_sigill(int signal)
+{
+	siglongjmp(no_counter, signal);
+}
+
+static uint32_t counter(enum counter which)
+{
+	uint64_t value = 0;
+
+	if (!have_counter[which])
+		return 0;
+	if (which == INSTRUCTIONS)
+		__asm__ volatile("isb; mrs %0, pmevcntr0_el0" : "=r"(value)::"memory");
+	else
+		__asm__ volatile("isb; mrs %0, pmevcntr1_el0" : "=r"(value)::"memory");
+	return (uint32_t)value;
+}
+
+/* On Linux the counters are opened by a module, which is given beside the program. */
+void counters_find(void)
+{
+	int fd = open("/root/pmu.ko", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		if (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)
+			fprintf(stderr, "latency: pmu.ko: %s\n", strerror(errno));
+		close(fd);
+	}
+	if (sched_getaffinity(0, sizeof(all), &all))
+		die("sched_getaffinity");
+	home = all;
+	signal(SIGILL, on_sigill);
+	for (int which = 0; which < COUNTERS; which++) {
+		if (!sigsetjmp(no_counter, 1)) {
+			uint32_t first;
+
+			have_counter[which] = true;
+			first = counter(which);
+			for (volatile int i = 0; i < 1000; i++)
+				;
+			have_counter[which] = counter(which) != first;
+		} else {
+			have_counter[which] = false;
+		}
+	}
+	signal(SIGILL, SIG_DFL);
+}
+
+void counters_bind(void)
+{
+	int cpu = sched_getcpu();
+
+	CPU_ZERO(&home);
+	CPU_SET(cpu < 0 ? 0 : cpu, &home);
+	if (sched_setaffinity(0, sizeof(home), &home))
+		die("sched_setaffinity");
+}
+
+static void read_cpu(struct counts *counts, int cpu)
+{
+	for (int which = 0; which < COUNTERS; which++) {
+		uint32_t value = counter(which);
+
+		counts->sum[which] += (uint32_t)(value - counts->last[cpu][which]);
+		counts->last[cpu][which] = value;
+	}
+}
+
+static int home_cpu(void)
+{
+	int cpu = sched_getcpu();
+
+	return cpu < 0 || cpu >= CPUS_MAX ? 0 : cpu;
+}
+
+/* Goes to every other CPU in turn, reads its counters, and comes back. */
+static void read_others(struct counts *counts)
+{
+	if (!settings.every_cpu)
+		return;
+	for (int cpu = 0; cpu < CPUS_MAX; cpu++) {
+		cpu_set_t one;
+
+		if (!CPU_ISSET(cpu, &all) || CPU_ISSET(cpu, &home))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (sched_setaffinity(0, sizeof(one), &one))
+			die("sched_setaffinity");
+		read_cpu(counts, cpu);
+	}
+	if (sched_setaffinity(0, sizeof(home), &home))
+		die("sched_setaffinity");
+}
+
+void counts_begin(struct counts *counts)
+{
+	read_others(counts);
+	read_cpu(counts, home_cpu());
+	memset(counts->sum, 0, sizeof(counts->sum));
+}
+
+void counts_tick(struct counts *counts)
+{
+	read_cpu(counts, home_cpu());
+}
+
+void counts_end(struct counts *counts)
+{
+	counts_tick(counts);
+	read_others(counts);
+}
+
+/* --- the hypervisor's --- */
+
+/* Lines of words: "cpu entries hvc ..." names the columns, then a row a CPU. */
+void el2_read(struct el2_entries *entries)
+{
+	char buf[8192], *line, *lines, *word, *words;
+	int fd = open("/proc/lichen/el2", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+	bool head = true;
+
+	memset(entries, 0, sizeof(*entries));
+	entries->known = true;
+	if (fd < 0)
+		return;
+	n = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	if (n < 0)
+		entries->known = false;
+	buf[n < 0 ? 0 : n] = 0; /* empty: Lichen without a hypervisor */
+	for (line = strtok_r(buf, "\n", &lines); line; line = strtok_r(NULL, "\n", &lines), head = false) {
+		strtok_r(line, " ", &words);
+		for (unsigned i = 0; i < EL2_CAUSES && (word = strtok_r(NULL, " ", &words)); i++) {
+			if (head)
+				snprintf(cause_names[i], sizeof(cause_names[i]), "%s", word);
+			else
+				entries->by_cause[i] += strtoll(word, NULL, 10);
+		}
+	}
+}
+
+const char *el2_cause(unsigned index)
+{
+	return index < EL2_CAUSES && cause_names[index][0] ? cause_names[index] : NULL;
+}
+
+/* --- Lichen's --- */
+
+static const char *const kernel_names[] = {"spin_instructions", "interrupts", "backend_doorbells", "backend_interrupts"};
+static const char *const kernel_keys[] = {"spin", "interrupts", "doorbells", "device_interrupts"};
+
+void kernel_counters_read(int64_t value[KERNEL_COUNTERS])
+{
+	char buf[4096];
+	int fd = open("/proc/lichen/counters", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, buf, sizeof(buf) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	for (unsigned i = 0; i < KERNEL_COUNTERS; i++) {
+		size_t length = strlen(kernel_names[i]);
+		char *line = buf;
+
+		while (line && (strncmp(line, kernel_names[i], length) || line[length] != ' '))
+			line = (line = strchr(line, '\n')) ? line + 1 : NULL;
+		value[i] = line ? strtoll(line + length, NULL, 10) : -1;
+	}
+}
+
+const char *kernel_counter(unsigned index)
+{
+	return kernel_keys[index];
+}
