@@ -538,7 +538,7 @@ static void block_release(struct slot *slot)
 static void block_report(struct slot *slot)
 {
 	const struct block *block = slot->owner;
-	const struct lichen_backend_counters *counters = slot_counters(slot->index);
+	const struct lichen_backend_counters *counters = &slot_counters[slot->index];
 
 	slot_info(slot, "%pg served %llu requests, %llu allocations, %llu bytes copied\n",
 		block->bdev, READ_ONCE(counters->requests), READ_ONCE(counters->allocations),

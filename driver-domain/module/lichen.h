@@ -85,14 +85,28 @@ struct view {
 void view_read(unsigned int slot, struct view *to);
 void view_read_queue(unsigned int slot, unsigned int queue, struct lichen_queue_view *to);
 
-/* What serving a slot has cost, in its register page, for the frontend to see. */
-static inline struct lichen_backend_counters *slot_counters(unsigned int slot)
+/* What serving a slot has cost, counted here, and shown in its register page for the frontend to see. */
+extern struct lichen_backend_counters slot_counters[LICHEN_SLOTS];
+
+static inline void counter_add(u64 *counter, u64 *shown, u64 n)
 {
-	return window_registers(slot) + LICHEN_MMIO_COUNTERS;
+	u64 value = atomic64_add_return_relaxed(n, (atomic64_t *)counter), last;
+
+	/* The page is not cached, so that it takes plain stores only: the last word is the newest value's. */
+	do {
+		WRITE_ONCE(*shown, value);
+		last = value;
+		value = READ_ONCE(*counter);
+	} while (unlikely(value != last));
 }
 
 /* `counter` is a member of struct lichen_backend_counters. Any context. */
-#define slot_count(slot, counter, n) atomic64_add((n), (atomic64_t *)&slot_counters(slot)->counter)
+#define slot_count(slot, counter, n)                                                            \
+	counter_add(&slot_counters[slot].counter,                                               \
+		&((struct lichen_backend_counters *)(window_registers(slot) +                   \
+						     LICHEN_MMIO_COUNTERS))                     \
+			 ->counter,                                                             \
+		n)
 
 /*
  * Write `length` bytes of config space of a slot that is being set up, or is followed by

@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 #include "lichen.h"
 
+struct lichen_backend_counters slot_counters[LICHEN_SLOTS];
 static struct slot *slots;
 static DEFINE_MUTEX(slots_lock);
 /* Changes wait for block I/O in flight to end: ordinary work must not stand behind them. */
@@ -69,6 +70,7 @@ int slot_attach(const struct slot_attach *what)
 		return -EBUSY;
 	}
 	config_write(what->slot, 0, what->config, what->config_length);
+	slot_counters[what->slot] = (struct lichen_backend_counters){};
 	memset(window_registers(what->slot) + LICHEN_MMIO_COUNTERS, 0,
 		sizeof(struct lichen_backend_counters));
 	slot->owner = what->owner;

@@ -89,7 +89,10 @@ void mmu_map_image(void)
 
 	mmu_map(text, rodata - text, S1_TEXT);
 	mmu_map(rodata, data - rodata, S1_RODATA);
-	mmu_map(data, (u64)image_end - data, S1_DATA);
+	mmu_map(data, (u64)heap_start - data, S1_DATA);
+	/* By single pages: one whose attributes change later is in no block together with what is in use. */
+	for (u64 page = (u64)heap_start; page < (u64)heap_end; page += PAGE_SIZE)
+		mmu_map(page, PAGE_SIZE, S1_DATA);
 }
 
 void mmu_map(u64 base, u64 size, u64 attributes)
@@ -120,5 +123,18 @@ void cache_clean(u64 base, u64 size)
 
 	for (u64 at = ALIGN_DOWN(base, line); at < base + size; at += line)
 		asm volatile("dc cvac, %0" : : "r"(at) : "memory");
+	dsb(sy);
+}
+
+void mmu_uncache(u64 base, u64 size)
+{
+	u64 line = 4 << (read_sysreg(ctr_el0) >> 16 & 0xf);
+
+	mmu_unmap(base, size); /* break before make */
+	mmu_map(base, size, S1_UNCACHED);
+	isb();
+	/* Maintenance by address reaches the lines that the old attributes left, dirty or not. */
+	for (u64 at = ALIGN_DOWN(base, line); at < base + size; at += line)
+		asm volatile("dc civac, %0" : : "r"(at) : "memory");
 	dsb(sy);
 }

@@ -135,6 +135,7 @@ void virtio_init(const struct range_list *pool)
 	window_bells = alloc_pages(channel_count, &bells);
 	window_views = alloc_pages(slot_count, &views);
 	window_pages = alloc_pages(slot_count, &pages);
+	mmu_uncache(window_pages.base, window_pages.size);
 
 	for (u32 i = 0; i < slot_count; i++) {
 		struct slot *slot = &slots[i];
@@ -175,12 +176,12 @@ void virtio_map(struct domain *domain)
 		stage2_map(domain, window_control.base, window_control.size, S2_SHARED);
 		stage2_map(domain, window_bells.base, window_bells.size, S2_SHARED);
 		stage2_map(domain, window_views.base, window_views.size, S2_SHARED_RO);
-		stage2_map(domain, window_pages.base, window_pages.size, S2_SHARED);
+		stage2_map(domain, window_pages.base, window_pages.size, S2_UNCACHED);
 		return;
 	}
 	for (u32 i = 0; i < slot_count; i++)
 		if (slots[i].frontend == domain)
-			stage2_map(domain, (u64)slots[i].page, PAGE_SIZE, S2_SHARED_RO);
+			stage2_map(domain, (u64)slots[i].page, PAGE_SIZE, S2_UNCACHED_RO);
 }
 
 void virtio_describe_backend(struct dt_backend *backend)

@@ -27,6 +27,8 @@ void mmu_map(u64 base, u64 size, u64 attributes);
 void mmu_switch(void);
 /* Takes the mapping away on all CPUs. */
 void mmu_unmap(u64 base, u64 size);
+/* Pages of the heap are not cached from here on: what drivers map as a device's registers. Their content stays. */
+void mmu_uncache(u64 base, u64 size);
 
 /* For head.S, before the MMU is on: the first tables, with the image and the device tree. */
 void mmu_boot(u64 dtb);
@@ -39,7 +41,7 @@ struct mmu_registers {
 };
 extern struct mmu_registers mmu_registers;
 
-/* Makes memory that was written here visible to a domain whose caches are off. */
+/* Makes memory that was written here visible to a domain whose caches are off, or that does not use them there. */
 void cache_clean(u64 base, u64 size);
 
 /* The size of physical addresses in bits. */

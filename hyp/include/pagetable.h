@@ -15,8 +15,8 @@
 #define PTE_XN	     BIT(54)
 #define PTE_ADDR     0x0000fffffffff000ull
 
-/* Stage 1 of EL2. MAIR_EL2: 0 Device-nGnRE, 1 Normal write-back. */
-#define MAIR_EL2_VALUE 0xff04ull
+/* Stage 1 of EL2. MAIR_EL2: 0 Device-nGnRE, 1 Normal write-back, 2 Normal non-cacheable. */
+#define MAIR_EL2_VALUE 0x44ff04ull
 #define S1_COMMON      (PTE_AF | BIT(6)) /* AP[1] is RES1 at EL2 */
 #define S1_NORMAL      (S1_COMMON | PTE_SH_INNER | 1 << 2)
 #define S1_READ_ONLY   BIT(7)
@@ -24,6 +24,7 @@
 #define S1_RODATA      (S1_NORMAL | S1_READ_ONLY | PTE_XN)
 #define S1_DATA	       (S1_NORMAL | PTE_XN)
 #define S1_DEVICE      (S1_COMMON | PTE_XN)
+#define S1_UNCACHED    (S1_COMMON | PTE_SH_INNER | 2 << 2 | PTE_XN)
 
 /* Stage 2: the domain's own attributes decide, but MMIO is never cacheable. */
 #define S2_COMMON    PTE_AF
@@ -31,6 +32,9 @@
 #define S2_SHARED    (S2_RAM | PTE_XN)
 #define S2_SHARED_RO (S2_COMMON | PTE_SH_INNER | 0xfull << 2 | 1ull << 6 | PTE_XN)
 #define S2_MMIO	     (S2_COMMON | PTE_SH_INNER | 0x5ull << 2 | 3ull << 6 | PTE_XN)
+/* Memory that somebody maps as a device: never cached for anybody, or they would see different things. */
+#define S2_UNCACHED    S2_MMIO
+#define S2_UNCACHED_RO (S2_COMMON | PTE_SH_INNER | 0x5ull << 2 | 1ull << 6 | PTE_XN)
 
 struct pagetable {
 	u64 *root;

@@ -39,6 +39,13 @@ void *boot_alloc(u64 size)
 	return memory;
 }
 
+/* There is nothing else that caches here. */
+void mmu_uncache(u64 base, u64 size)
+{
+	(void)base;
+	(void)size;
+}
+
 u32 gic_version(void)
 {
 	return 3;

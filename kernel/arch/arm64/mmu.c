@@ -236,7 +236,7 @@ phys_addr_t mmu_empty_root(void)
 	return image_phys(empty_table);
 }
 
-void *io_map(phys_addr_t phys, size_t bytes)
+static void *map_new(phys_addr_t phys, size_t bytes, u64 attributes)
 {
 	static u64 next = DEVICE_VIRT;
 	phys_addr_t start = align_down(phys, PAGE_SIZE);
@@ -251,10 +251,20 @@ void *io_map(phys_addr_t phys, size_t bytes)
 	virt = next;
 	if (size < DEVICE_VIRT + DEVICE_VIRT_SIZE - next) {
 		next += size + PAGE_SIZE; /* a hole catches overruns */
-		done = map(virt, start, size, DEVICE);
+		done = map(virt, start, size, attributes);
 	}
 	spin_unlock_irqrestore(&map_lock, flags);
 	return done ? (void *)(virt + (phys - start)) : NULL;
+}
+
+void *io_map(phys_addr_t phys, size_t bytes)
+{
+	return map_new(phys, bytes, DEVICE);
+}
+
+const void *shared_map(phys_addr_t phys, size_t bytes)
+{
+	return map_new(phys, bytes, RODATA);
 }
 
 /* The CPUs' stacks: the upper half of each slot is backed, the lower one is the guard. */

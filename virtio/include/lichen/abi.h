@@ -129,7 +129,8 @@ struct lichen_echo_config {
  *     reg[1] doorbells: one page (struct lichen_doorbells) a channel, RW
  *     reg[2] device views: one page (struct lichen_device_view) a slot, read-only
  *     reg[3] register pages: one page a slot, RW (the frontend's view of the device; the hypervisor keeps
- *            its own state elsewhere and never trusts what it reads here)
+ *            its own state elsewhere and never trusts what it reads here). Never cached, whatever stage 1
+ *            says, since frontends map them as a device: no atomic operations there
  *     interrupts: one edge SPI a channel;  memory-region: the regions that frontends may name in
  *     their rings (the I/O pool, or all memory of a domain that shares it)
  */
