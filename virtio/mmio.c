@@ -83,7 +83,7 @@ void virtio_config_read(struct virtio_device *device, u32 offset, void *to, size
 				memcpy((char *)to + at, &word, 4);
 				at += 4;
 			} else {
-				((u8 *)to)[at] = from[at];
+				((u8 *)to)[at] = io_read8(from + at);
 				at++;
 			}
 		}

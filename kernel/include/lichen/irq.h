@@ -60,7 +60,10 @@ struct initcall {
 void *io_map(phys_addr_t phys, size_t bytes);
 /* Memory that is not ours and that its owner writes through its caches: cached, read-only. NULL without memory. */
 const void *shared_map(phys_addr_t phys, size_t bytes);
-/* io_read32(address), io_write32(address, value): one access of 32 bits, never merged. A hypervisor can emulate it. */
+/*
+ * io_read8(address), io_read32(address), io_write32(address, value): one access of that width, never merged. A
+ * hypervisor can emulate it.
+ */
 #include <arch/io.h>
 /* Seconds of randomness: never blocks; good once the seed was good (rng_ready). */
 void random_bytes(void *buf, size_t n);

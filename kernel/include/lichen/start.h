@@ -5,7 +5,7 @@
 
 #include <lichen/async.h>
 
-extern const struct async_fn system_start_fn __attribute__((weak));
+extern const struct async_fn system_start_fn;
 /* The architecture starts the other CPUs. */
 void smp_arch_start(void);
 

@@ -5,6 +5,11 @@
 
 #include <lichen/types.h>
 
+static inline u8 io_read8(const volatile void *address)
+{
+	return *(const volatile u8 *)address;
+}
+
 static inline u32 io_read32(const volatile void *address)
 {
 	return *(const volatile u32 *)address;

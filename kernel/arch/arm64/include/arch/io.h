@@ -8,6 +8,14 @@
 
 #include <lichen/types.h>
 
+static inline u8 io_read8(const volatile void *address)
+{
+	u32 value;
+
+	__asm__ volatile("ldrb %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
+	return (u8)value;
+}
+
 static inline u32 io_read32(const volatile void *address)
 {
 	u32 value;
