@@ -138,7 +138,8 @@ void process_timers_exec(struct process *process); /* those of timer_create; set
 /* A signal of a timer was taken: its overrun count goes into the siginfo, the next may be sent. */
 void process_timer_taken(struct process *process, siginfo_t *info) REQUIRES(process_lock);
 
-/* --- cred.c --- */
+/* --- cred.c, ids.c, capability.c --- */
+#define CAP_ALL (BIT(CAP_LAST_CAP + 1) - 1)
 struct cred *cred_initial(void);
 bool cred_for_program(struct cred *cred, const struct cred *old, mode_t mode, uid_t owner, gid_t group);
 long cred_prctl(struct thread *thread, int option, u64 a, u64 b);
