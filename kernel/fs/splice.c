@@ -122,6 +122,40 @@ out_from:
 	ASYNC_END;
 }
 
+/* The offsets that a program gave (NULL: none) take the place of the files' positions; 0 or -EFAULT. */
+ASYNC(positions_in, const s64 __user *from_offset; const s64 __user *to_offset; u64 *from_pos; u64 *to_pos;)
+{
+	ASYNC_BEGIN;
+	if (f->from_offset) {
+		AWAIT(copy_in, .to = f->from_pos, .from = f->from_offset, .n = sizeof(u64));
+		if (RESULT < 0)
+			ASYNC_RETURN(RESULT);
+	}
+	if (f->to_offset) {
+		AWAIT(copy_in, .to = f->to_pos, .from = f->to_offset, .n = sizeof(u64));
+		if (RESULT < 0)
+			ASYNC_RETURN(RESULT);
+	}
+	ASYNC_END;
+}
+
+/* And back, moved. */
+ASYNC(positions_out, s64 __user *from_offset; s64 __user *to_offset; const u64 *from_pos; const u64 *to_pos;)
+{
+	ASYNC_BEGIN;
+	if (f->from_offset) {
+		AWAIT(copy_out, .to = f->from_offset, .from = f->from_pos, .n = sizeof(u64));
+		if (RESULT < 0)
+			ASYNC_RETURN(RESULT);
+	}
+	if (f->to_offset) {
+		AWAIT(copy_out, .to = f->to_offset, .from = f->to_pos, .n = sizeof(u64));
+		if (RESULT < 0)
+			ASYNC_RETURN(RESULT);
+	}
+	ASYNC_END;
+}
+
 /* 0, or why bytes can't be copied so. */
 static long check_copy(const struct file *from, const struct file *to, u64 from_pos, u64 to_pos, size_t *n)
 {
@@ -158,15 +192,8 @@ SYSCALL_ASYNC(copy_file_range, 6, SYS_ARG(int, from_fd) SYS_ARG(s64 __user *, fr
 		goto out_from;
 	f->from_pos = f->from.file->pos;
 	f->to_pos = f->to.file->pos;
-	f->n = 0;
-	if (f->from_offset) {
-		AWAIT(copy_in, .to = &f->from_pos, .from = f->from_offset, .n = sizeof(f->from_pos));
-		f->n = RESULT;
-	}
-	if (!f->n && f->to_offset) {
-		AWAIT(copy_in, .to = &f->to_pos, .from = f->to_offset, .n = sizeof(f->to_pos));
-		f->n = RESULT;
-	}
+	AWAIT(positions_in, .from_offset = f->from_offset, .to_offset = f->to_offset, .from_pos = &f->from_pos, .to_pos = &f->to_pos);
+	f->n = RESULT;
 	f->count = min(f->count, MOVE_MAX);
 	if (!f->n)
 		f->n = check_copy(f->from.file, f->to.file, f->from_pos, f->to_pos, &f->count);
@@ -178,13 +205,8 @@ SYSCALL_ASYNC(copy_file_range, 6, SYS_ARG(int, from_fd) SYS_ARG(s64 __user *, fr
 		f->from.file->pos = f->from_pos;
 	if (f->n > 0 && !f->to_offset)
 		f->to.file->pos = f->to_pos;
-	if (f->n > 0 && f->from_offset) {
-		AWAIT(copy_out, .to = f->from_offset, .from = &f->from_pos, .n = sizeof(f->from_pos));
-		if (RESULT < 0)
-			f->n = RESULT;
-	}
-	if (f->n > 0 && f->to_offset) {
-		AWAIT(copy_out, .to = f->to_offset, .from = &f->to_pos, .n = sizeof(f->to_pos));
+	if (f->n > 0) {
+		AWAIT(positions_out, .from_offset = f->from_offset, .to_offset = f->to_offset, .from_pos = &f->from_pos, .to_pos = &f->to_pos);
 		if (RESULT < 0)
 			f->n = RESULT;
 	}
@@ -221,12 +243,8 @@ SYSCALL_ASYNC(splice, 6, SYS_ARG(int, from_fd) SYS_ARG(s64 __user *, from_offset
 		f->n = -EINVAL;
 	f->from_pos = f->from.file->pos;
 	f->to_pos = f->to.file->pos;
-	if (!f->n && f->from_offset) {
-		AWAIT(copy_in, .to = &f->from_pos, .from = f->from_offset, .n = sizeof(f->from_pos));
-		f->n = RESULT;
-	}
-	if (!f->n && f->to_offset) {
-		AWAIT(copy_in, .to = &f->to_pos, .from = f->to_offset, .n = sizeof(f->to_pos));
+	if (!f->n) {
+		AWAIT(positions_in, .from_offset = f->from_offset, .to_offset = f->to_offset, .from_pos = &f->from_pos, .to_pos = &f->to_pos);
 		f->n = RESULT;
 	}
 	if (!f->n) {
@@ -238,13 +256,8 @@ SYSCALL_ASYNC(splice, 6, SYS_ARG(int, from_fd) SYS_ARG(s64 __user *, from_offset
 		if (f->n > 0 && !f->to_offset && (f->to.file->mode & FILE_SEEK))
 			f->to.file->pos = f->to_pos;
 	}
-	if (f->n > 0 && f->from_offset) {
-		AWAIT(copy_out, .to = f->from_offset, .from = &f->from_pos, .n = sizeof(f->from_pos));
-		if (RESULT < 0)
-			f->n = RESULT;
-	}
-	if (f->n > 0 && f->to_offset) {
-		AWAIT(copy_out, .to = f->to_offset, .from = &f->to_pos, .n = sizeof(f->to_pos));
+	if (f->n > 0) {
+		AWAIT(positions_out, .from_offset = f->from_offset, .to_offset = f->to_offset, .from_pos = &f->from_pos, .to_pos = &f->to_pos);
 		if (RESULT < 0)
 			f->n = RESULT;
 	}

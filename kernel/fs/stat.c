@@ -37,19 +37,27 @@ static size_t put_stat(struct stat __user *to, struct inode *inode)
 	return copy_to_user(to, &st, sizeof(st));
 }
 
+/* The inode as it is now: 0 or -EFAULT. */
+ASYNC(stat_out, struct inode *inode; struct stat __user *to;)
+{
+	ASYNC_BEGIN;
+	refresh(f->inode);
+	while (put_stat(f->to, f->inode)) {
+		AWAIT(fault_in, .address = f->to, .n = sizeof(struct stat), .write = true);
+		if (RESULT < 0)
+			ASYNC_RETURN(RESULT);
+	}
+	ASYNC_END;
+}
+
 SYSCALL_ASYNC(fstat, 2, SYS_ARG(int, number) SYS_ARG(struct stat __user *, to) struct fd_use fd; long error;)
 {
 	ASYNC_BEGIN;
 	f->fd = fd_begin_any(self, f->number);
 	if (!f->fd.file)
 		ASYNC_RETURN(-EBADF);
-	refresh(f->fd.file->inode);
-	while (put_stat(f->to, f->fd.file->inode)) {
-		AWAIT(fault_in, .address = f->to, .n = sizeof(struct stat), .write = true);
-		f->error = RESULT;
-		if (f->error)
-			break;
-	}
+	AWAIT(stat_out, .inode = f->fd.file->inode, .to = f->to);
+	f->error = RESULT;
 	FD_END(f->fd);
 	ASYNC_RETURN(f->error);
 	ASYNC_END;
@@ -94,13 +102,8 @@ SYSCALL_ASYNC(newfstatat, 4, SYS_ARG(int, dirfd) SYS_ARG(const char __user *, na
 		f->fd = fd_begin_any(self, f->dirfd);
 		if (!f->fd.file)
 			ASYNC_RETURN(-EBADF);
-		refresh(f->fd.file->inode);
-		while (put_stat(f->to, f->fd.file->inode)) {
-			AWAIT(fault_in, .address = f->to, .n = sizeof(struct stat), .write = true);
-			f->error = RESULT;
-			if (f->error)
-				break;
-		}
+		AWAIT(stat_out, .inode = f->fd.file->inode, .to = f->to);
+		f->error = RESULT;
 		FD_END(f->fd);
 		ASYNC_RETURN(f->error);
 	}
@@ -109,13 +112,8 @@ SYSCALL_ASYNC(newfstatat, 4, SYS_ARG(int, dirfd) SYS_ARG(const char __user *, na
 	AWAIT(path_at, .dirfd = f->dirfd, .name = f->name, .flags = f->flags, .path = &f->path);
 	if (RESULT < 0)
 		ASYNC_RETURN(RESULT);
-	refresh(f->path.dentry->inode);
-	while (put_stat(f->to, f->path.dentry->inode)) {
-		AWAIT(fault_in, .address = f->to, .n = sizeof(struct stat), .write = true);
-		f->error = RESULT;
-		if (f->error)
-			break;
-	}
+	AWAIT(stat_out, .inode = f->path.dentry->inode, .to = f->to);
+	f->error = RESULT;
 	AWAIT(path_put, .path = &f->path);
 	ASYNC_RETURN(f->error);
 	ASYNC_END;
