@@ -10,7 +10,6 @@
  * A directory is guarded by its inode->lock, which the VFS takes; sb_lock guards the counts.
  */
 #include "tmpfs.h"
-#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
 
@@ -22,40 +21,9 @@ struct tmpfs_entry {
 	char text[];
 };
 
-struct tmpfs_directory {
-	struct rb_tree names;
-	struct radix_tree cookies;
-	u64 next_cookie;
-	u64 count;
-};
-
-struct tmpfs_sb {
-	spinlock_t lock;
-	u64 max_pages, pages; /* max 0: no limit. pages: what files reserved */
-	u64 max_inodes, inodes;
-	ino_t next_number;
-	struct inode *root; /* counted: what unmount takes the tree down from */
-};
-
-struct tmpfs_inode {
-	struct inode inode;
-	struct tmpfs_directory directory; /* of directories */
-	u64 pages; /* reserved, guarded by the superblock's lock */
-	struct list xattrs;
-};
-
-/* What files reserved is close to what they have in memory: holes are rare here. */
-static _Atomic u64 all_pages;
-
 static struct slab_cache *inode_cache;
 static const struct inode_ops directory_ops, other_ops;
 static const struct file_ops directory_file_ops, file_ops;
-static const struct page_cache_ops cache_ops;
-
-static struct tmpfs_inode *tmpfs_inode_of(struct inode *inode)
-{
-	return container_of(inode, struct tmpfs_inode, inode);
-}
 
 struct list *tmpfs_xattrs(struct inode *inode)
 {
@@ -98,7 +66,7 @@ static struct inode *make_inode(struct superblock *sb, mode_t mode, dev_t rdev, 
 		t->directory.next_cookie = 2;
 	} else if (S_ISREG(mode)) {
 		inode->file_ops = &file_ops;
-		inode->cache.ops = &cache_ops;
+		inode->cache.ops = &tmpfs_cache_ops;
 	} else if (S_ISLNK(mode)) {
 		inode->target = kstrdup(target);
 		if (!inode->target) {
@@ -122,10 +90,9 @@ static void tmpfs_free_inode(struct inode *inode)
 	struct tmpfs_sb *fs = inode->sb->private;
 	struct tmpfs_inode *t = tmpfs_inode_of(inode);
 
+	tmpfs_unreserve(inode, 0);
 	spin_lock(&fs->lock);
 	fs->inodes--;
-	fs->pages -= t->pages;
-	atomic_fetch_sub(&all_pages, t->pages);
 	spin_unlock(&fs->lock);
 	if (S_ISLNK(inode->mode))
 		kfree(inode->target);
@@ -364,137 +331,10 @@ ASYNC(tmpfs_readdir, FILE_READDIR_ARGS)
 	ASYNC_END;
 }
 
-/* --- attributes, space --- */
-/* Reserves pages for a file up to `end` bytes: 0 or -ENOSPC. A hole counts as if it were written. */
-static long reserve(struct inode *inode, u64 end)
-{
-	struct tmpfs_sb *fs = inode->sb->private;
-	struct tmpfs_inode *t = tmpfs_inode_of(inode);
-	u64 pages = div_round_up(end, PAGE_SIZE);
-	long error = 0;
-
-	spin_lock(&fs->lock);
-	if (pages > t->pages) {
-		if (fs->max_pages && fs->pages + (pages - t->pages) > fs->max_pages) {
-			error = -ENOSPC;
-		} else {
-			fs->pages += pages - t->pages;
-			atomic_fetch_add(&all_pages, pages - t->pages);
-			t->pages = pages;
-		}
-	}
-	spin_unlock(&fs->lock);
-	return error;
-}
-
-static void unreserve(struct inode *inode, u64 end)
-{
-	struct tmpfs_sb *fs = inode->sb->private;
-	struct tmpfs_inode *t = tmpfs_inode_of(inode);
-	u64 pages = div_round_up(end, PAGE_SIZE);
-
-	spin_lock(&fs->lock);
-	if (pages < t->pages) {
-		fs->pages -= t->pages - pages;
-		atomic_fetch_sub(&all_pages, t->pages - pages);
-		t->pages = pages;
-	}
-	spin_unlock(&fs->lock);
-}
-
-ASYNC(tmpfs_prepare, PAGE_CACHE_PREPARE_ARGS)
-{
-	ASYNC_BEGIN;
-	ASYNC_RETURN(reserve(f->cache->inode, f->pos + f->n));
-	ASYNC_END;
-}
-
-static void tmpfs_refresh(struct inode *inode)
-{
-	if (S_ISREG(inode->mode))
-		inode->blocks = inode->cache.count * (PAGE_SIZE / 512);
-}
-
-ASYNC(tmpfs_setattr, INODE_SETATTR_ARGS)
-{
-	const struct attributes *a = f->attributes;
-	struct inode *inode = f->inode;
-
-	ASYNC_BEGIN;
-	if (a->valid & ATTR_SIZE) {
-		if (a->size < inode->size) {
-			inode->size = a->size;
-			AWAIT(page_cache_truncate, .cache = &inode->cache, .size = a->size);
-			unreserve(inode, a->size);
-		}
-		inode->size = a->size;
-	}
-	if (a->valid & ATTR_MODE)
-		inode->mode = (inode->mode & S_IFMT) | (a->mode & 07777);
-	if (a->valid & ATTR_UID)
-		inode->uid = a->uid;
-	if (a->valid & ATTR_GID)
-		inode->gid = a->gid;
-	if (a->valid & ATTR_ATIME)
-		inode->atime = a->atime;
-	if (a->valid & ATTR_MTIME)
-		inode->mtime = a->mtime;
-	if (a->valid & ATTR_CTIME)
-		inode->ctime = a->ctime;
-	ASYNC_END;
-}
-
-/* Pages come into being when they are written: what fallocate promises is the reservation. */
-ASYNC(tmpfs_fallocate, FILE_FALLOCATE_ARGS long error; u64 at; u64 end; struct kiov zeroes; void *page;)
-{
-	struct inode *inode = f->file->inode;
-
-	ASYNC_BEGIN;
-	if (f->mode & ~(u32)(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-		ASYNC_RETURN(-EOPNOTSUPP);
-	INODE_LOCK(inode);
-	if (f->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
-		/* Whole pages go; what is left of others, as far as the file goes, is written with zeroes. */
-		f->end = min(f->pos + f->n, inode->size);
-		f->page = kzalloc(PAGE_SIZE);
-		f->error = f->page ? 0 : -ENOMEM;
-		if (!f->error && f->pos < f->end)
-			AWAIT(page_cache_discard, .cache = &inode->cache, .start = f->pos, .end = f->end);
-		f->at = f->pos;
-		while (!f->error && f->at < f->end) {
-			if (is_aligned(f->at, PAGE_SIZE) && f->end - f->at >= PAGE_SIZE) {
-				f->at += PAGE_SIZE;
-				continue;
-			}
-			kiov_init_kernel(&f->zeroes, f->page, min(PAGE_SIZE - (f->at & ~PAGE_MASK), f->end - f->at));
-			AWAIT(page_cache_write, .cache = &inode->cache, .from = &f->zeroes, .pos = f->at);
-			if (RESULT <= 0)
-				f->error = RESULT ? RESULT : -EIO;
-			else
-				f->at += (u64)RESULT;
-		}
-		kfree(f->page);
-	} else {
-		f->error = reserve(inode, f->pos + f->n);
-	}
-	if (!f->error && !(f->mode & FALLOC_FL_KEEP_SIZE) && f->pos + f->n > inode->size)
-		inode->size = f->pos + f->n;
-	if (!f->error)
-		inode_touch(inode, ATTR_MTIME | ATTR_CTIME);
-	INODE_UNLOCK(inode);
-	ASYNC_RETURN(f->error);
-	ASYNC_END;
-}
-
 ASYNC(tmpfs_fsync, FILE_FSYNC_ARGS)
 {
 	ASYNC_BEGIN;
 	ASYNC_END;
-}
-
-u64 tmpfs_pages(void)
-{
-	return atomic_load(&all_pages);
 }
 
 static void tmpfs_statfs(struct superblock *sb, struct kstatfs_ *st)
@@ -516,7 +356,6 @@ static void tmpfs_statfs(struct superblock *sb, struct kstatfs_ *st)
 	spin_unlock(&fs->lock);
 }
 
-static const struct page_cache_ops cache_ops = {.prepare = &tmpfs_prepare_fn};
 static const struct inode_ops directory_ops = {
 	.lookup = &tmpfs_lookup_fn,
 	.create = &tmpfs_create_fn,
@@ -548,100 +387,7 @@ static const struct file_ops file_ops = {
 };
 
 /* --- the file system --- */
-struct options {
-	u64 max_pages, max_inodes;
-	mode_t mode;
-	uid_t uid;
-	gid_t gid;
-};
-
-/* A number with k, m, g or (of memory) %: false if it is none. */
-static bool parse_size(const char *s, size_t n, u64 whole, u64 *value)
-{
-	u64 v = 0;
-	size_t i;
-
-	for (i = 0; i < n && s[i] >= '0' && s[i] <= '9'; i++)
-		v = v * 10 + (u64)(s[i] - '0');
-	if (!i)
-		return false;
-	if (i < n && (s[i] | 32) == 'k')
-		v <<= 10, i++;
-	else if (i < n && (s[i] | 32) == 'm')
-		v <<= 20, i++;
-	else if (i < n && (s[i] | 32) == 'g')
-		v <<= 30, i++;
-	else if (i < n && s[i] == '%')
-		v = whole * v / 100, i++;
-	*value = v;
-	return i == n;
-}
-
-static bool parse_octal(const char *s, size_t n, mode_t *mode)
-{
-	*mode = 0;
-	for (size_t i = 0; i < n; i++) {
-		if (s[i] < '0' || s[i] > '7')
-			return false;
-		*mode = *mode * 8 + (mode_t)(s[i] - '0');
-	}
-	return n && *mode <= 07777;
-}
-
-static bool parse_option(const char *s, size_t n, u64 ram, struct options *o)
-{
-	const char *value = memchr(s, '=', n);
-	size_t key = value ? (size_t)(value - s) : n, rest = value ? n - key - 1 : 0;
-	u64 v;
-
-	if (value)
-		value++;
-	else
-		value = "";
-#define KEY(text) (key == sizeof(text) - 1 && !memcmp(s, text, key))
-	if (KEY("size")) {
-		if (!parse_size(value, rest, ram * PAGE_SIZE, &v))
-			return false;
-		o->max_pages = div_round_up(v, PAGE_SIZE);
-	} else if (KEY("nr_blocks")) {
-		return parse_size(value, rest, ram, &o->max_pages);
-	} else if (KEY("nr_inodes")) {
-		return parse_size(value, rest, ram, &o->max_inodes);
-	} else if (KEY("mode")) {
-		return parse_octal(value, rest, &o->mode);
-	} else if (KEY("uid")) {
-		if (!parse_size(value, rest, 0, &v))
-			return false;
-		o->uid = (uid_t)v;
-	} else if (KEY("gid")) {
-		if (!parse_size(value, rest, 0, &v))
-			return false;
-		o->gid = (gid_t)v;
-	} else {
-		return KEY("huge") || KEY("inode32") || KEY("inode64") || KEY("noswap") || KEY("mpol");
-	}
-	return true;
-#undef KEY
-}
-
-static long parse_options(const char *data, struct options *o)
-{
-	struct memory_info memory;
-
-	memory_info(&memory);
-	*o = (struct options){.max_pages = memory.total / 2, .max_inodes = memory.total / 2, .mode = 01777};
-	while (data && *data) {
-		const char *end = strchr(data, ',');
-		size_t n = end ? (size_t)(end - data) : strlen(data);
-
-		if (n && !parse_option(data, n, memory.total, o))
-			return -EINVAL;
-		data = end ? end + 1 : NULL;
-	}
-	return 0;
-}
-
-static long set_up(struct superblock *sb, const struct options *o)
+static long set_up(struct superblock *sb, const struct tmpfs_options *o)
 {
 	struct tmpfs_sb *fs = kzalloc(sizeof(*fs));
 	struct inode *root;
@@ -673,12 +419,12 @@ static long set_up(struct superblock *sb, const struct options *o)
 	return 0;
 }
 
-ASYNC(tmpfs_mount, FS_MOUNT_ARGS struct options options;)
+ASYNC(tmpfs_mount, FS_MOUNT_ARGS struct tmpfs_options options;)
 {
 	long error;
 
 	ASYNC_BEGIN;
-	error = parse_options(f->data, &f->options);
+	error = tmpfs_parse_options(f->data, &f->options);
 	ASYNC_RETURN(error ? error : set_up(f->sb, &f->options));
 	ASYNC_END;
 }
@@ -737,7 +483,7 @@ struct filesystem tmpfs = {
 /* --- for the kernel itself --- */
 struct superblock *tmpfs_superblock(struct filesystem *fs)
 {
-	struct options o = {.mode = 0755};
+	struct tmpfs_options o = {.mode = 0755};
 	struct superblock *sb = superblock_alloc(fs);
 
 	return sb && !set_up(sb, &o) ? sb : NULL;

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
-/* The procfs file system: inodes made from nodes, directories, and files that are text. */
+/* The procfs file system: inodes made from nodes, directories, links. Files are text (text.c). */
 #include "proc.h"
 #include <linux/fs.h>
 #include <linux/limits.h>
 #include <linux/magic.h>
-
-#define TEXT_MAX  (4u << 20)
-#define STORE_MAX 4095u
 
 struct proc_inode {
 	struct inode inode;
@@ -16,7 +13,7 @@ struct proc_inode {
 
 static struct slab_cache *inode_cache;
 static const struct inode_ops directory_ops, file_inode_ops, link_ops, jump_ops;
-static const struct file_ops directory_file_ops, text_ops;
+static const struct file_ops directory_file_ops;
 
 static struct proc_inode *proc_inode_of(const struct inode *inode)
 {
@@ -63,77 +60,6 @@ bool may_inspect(const struct proc_target *target)
 	if (thread)
 		thread_put(thread);
 	return may;
-}
-
-/* --- text --- */
-char *text_room(struct proc_text *text, size_t n)
-{
-	size_t room = text->room ? text->room : 1024;
-	char *data;
-
-	while (room - text->used < n)
-		room *= 2;
-	if (room > TEXT_MAX)
-		text->failed = true;
-	if (text->failed)
-		return NULL;
-	if (room > text->room) {
-		data = kmalloc(room);
-		if (!data) {
-			text->failed = true;
-			return NULL;
-		}
-		if (text->used)
-			memcpy(data, text->data, text->used);
-		kfree(text->data);
-		text->data = data;
-		text->room = room;
-	}
-	return text->data + text->used;
-}
-
-void text_append(struct proc_text *text, const char *data, size_t n)
-{
-	char *to = text_room(text, n);
-
-	if (to) {
-		memcpy(to, data, n);
-		text->used += n;
-	}
-}
-
-void text_printf(struct proc_text *text, const char *format, ...)
-{
-	va_list args;
-	char *to;
-	int n;
-
-	for (size_t want = 256;; want = (size_t)n + 1) {
-		to = text_room(text, want);
-		if (!to)
-			return;
-		va_start(args, format);
-		n = vsnprintf(to, text->room - text->used, format, args);
-		va_end(args);
-		if ((size_t)n < text->room - text->used)
-			break;
-	}
-	text->used += (size_t)n;
-}
-
-void text_decimal(struct proc_text *text, s64 value)
-{
-	char digits[24], *p = digits + sizeof(digits);
-	u64 v = value < 0 ? -(u64)value : (u64)value;
-
-	*--p = ' ';
-	do {
-		*--p = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	if (value < 0)
-		*--p = '-';
-	text_append(text, p, (size_t)(digits + sizeof(digits) - p));
 }
 
 /* --- inodes --- */
@@ -204,7 +130,7 @@ static struct inode *proc_make(struct superblock *sb, const struct proc_node *no
 		inode->ops = node->follow ? &jump_ops : &link_ops;
 	} else {
 		inode->ops = &file_inode_ops;
-		inode->file_ops = node->ops ? node->ops : &text_ops;
+		inode->file_ops = node->ops ? node->ops : &proc_text_ops;
 	}
 	return inode;
 }
@@ -436,11 +362,6 @@ ASYNC(proc_directory_open, FILE_OPEN_ARGS)
 	ASYNC_END;
 }
 
-static bool target_gone(const struct proc_target *target)
-{
-	return target->process && target->process->state == PROCESS_DEAD;
-}
-
 /* --- links --- */
 ASYNC(proc_readlink, INODE_READLINK_ARGS)
 {
@@ -467,125 +388,6 @@ static long proc_follow(struct inode *inode, struct path *path)
 	return p->node->follow(&p->target, path);
 }
 
-/* --- text files --- */
-struct open_text {
-	struct mutex lock; /* one reader makes the text at a time */
-	struct proc_text text;
-};
-
-ASYNC(text_open, FILE_OPEN_ARGS)
-{
-	struct open_text *open;
-
-	ASYNC_BEGIN;
-	open = kzalloc(sizeof(*open));
-	if (!open)
-		ASYNC_RETURN(-ENOMEM);
-	mutex_init(&open->lock);
-	f->file->private = open;
-	ASYNC_END;
-}
-
-ASYNC(text_release, FILE_RELEASE_ARGS)
-{
-	struct open_text *open = f->file->private;
-
-	ASYNC_BEGIN;
-	kfree(open->text.data);
-	kfree(open);
-	ASYNC_END;
-}
-
-ASYNC(text_make, struct proc_inode *inode; struct proc_text *text;)
-{
-	struct proc_inode *p = f->inode;
-
-	ASYNC_BEGIN;
-	f->text->used = 0;
-	f->text->failed = false;
-	if (target_gone(&p->target))
-		ASYNC_RETURN(-ESRCH);
-	RESULT = 0;
-	if (p->node->fill)
-		AWAIT_OP(p->node->fill, proc_fill, .text = f->text, .target = &p->target);
-	else if (p->node->show)
-		p->node->show(f->text, &p->target);
-	else
-		RESULT = -EINVAL;
-	ASYNC_RETURN(RESULT ? RESULT : f->text->failed ? -ENOMEM : 0);
-	ASYNC_END;
-}
-
-ASYNC(text_read, FILE_READ_ARGS struct open_text *open; u64 at; long error;)
-{
-	struct open_text *open = f->file->private;
-
-	ASYNC_BEGIN;
-	AWAIT(mutex_lock, .mutex = &open->lock);
-	f->at = f->pos;
-	if (!f->pos || !open->text.data) {
-		AWAIT(text_make, .inode = proc_inode_of(f->file->inode), .text = &open->text);
-		f->error = RESULT;
-	}
-	while (!f->error && f->at < open->text.used && f->to->left) {
-		f->at += kiov_write(f->to, open->text.data + f->at, min(f->to->left, open->text.used - f->at));
-		if (f->at < open->text.used && f->to->left) {
-			AWAIT(kiov_fault_in, .iov = f->to, .write = true);
-			f->error = RESULT;
-		}
-	}
-	mutex_unlock(&open->lock);
-	ASYNC_RETURN(f->at > f->pos ? (long)(f->at - f->pos) : f->error);
-	ASYNC_END;
-}
-
-ASYNC(text_write, FILE_WRITE_ARGS char *buffer; size_t n; size_t done; long error;)
-{
-	struct proc_inode *p = proc_inode_of(f->file->inode);
-
-	ASYNC_BEGIN;
-	if (!p->node->store)
-		ASYNC_RETURN(-EIO);
-	f->n = min(f->from->left, (size_t)STORE_MAX);
-	f->buffer = kmalloc(f->n + 1);
-	if (!f->buffer)
-		ASYNC_RETURN(-ENOMEM);
-	for (;;) {
-		f->done += kiov_read(f->from, f->buffer + f->done, f->n - f->done);
-		if (f->done == f->n)
-			break;
-		AWAIT(kiov_fault_in, .iov = f->from);
-		f->error = RESULT;
-		if (f->error)
-			break;
-	}
-	if (!f->error && target_gone(&p->target))
-		f->error = -ESRCH;
-	if (!f->error) {
-		f->buffer[f->n] = 0;
-		if (f->n && f->buffer[f->n - 1] == '\n' && !p->node->keep_newline)
-			f->buffer[f->n - 1] = 0;
-		f->error = p->node->store(&p->target, f->buffer, strlen(f->buffer));
-	}
-	kfree(f->buffer);
-	ASYNC_RETURN(f->error ? f->error : (long)f->n);
-	ASYNC_END;
-}
-
-/* Sizes are 0 until the text is made: only the present end is known, and nobody seeks from it. */
-static s64 text_seek(struct file *file, s64 offset, int whence)
-{
-	struct open_text *open = file->private;
-
-	if (whence == SEEK_CUR)
-		offset += (s64)file->pos;
-	else if (whence == SEEK_END)
-		offset += (s64)open->text.used;
-	else if (whence != SEEK_SET)
-		return -EINVAL;
-	return offset < 0 ? -EINVAL : offset;
-}
-
 ASYNC(proc_setattr, INODE_SETATTR_ARGS)
 {
 	const struct attributes *a = f->attributes;
@@ -604,13 +406,6 @@ static const struct inode_ops file_inode_ops = {.setattr = &proc_setattr_fn};
 static const struct inode_ops link_ops = {.readlink = &proc_readlink_fn, .setattr = &proc_setattr_fn};
 static const struct inode_ops jump_ops = {.follow = proc_follow, .setattr = &proc_setattr_fn};
 static const struct file_ops directory_file_ops = {.open = &proc_directory_open_fn, .readdir = &proc_readdir_fn};
-static const struct file_ops text_ops = {
-	.open = &text_open_fn,
-	.release = &text_release_fn,
-	.read = &text_read_fn,
-	.write = &text_write_fn,
-	.seek = text_seek,
-};
 
 static void proc_statfs(struct superblock *sb, struct kstatfs_ *st)
 {

@@ -27,6 +27,8 @@ void text_decimal(struct proc_text *text, s64 value);
 void text_append(struct proc_text *text, const char *data, size_t n);
 /* Room for n bytes at the end, which the caller fills and adds to text->used; NULL without memory. */
 char *text_room(struct proc_text *text, size_t n);
+/* Of files with show, fill or store. */
+extern const struct file_ops proc_text_ops;
 
 #define PROC_FILL_ARGS struct proc_text *text; const struct proc_target *target;
 struct proc_fill_args { PROC_FILL_ARGS };
@@ -52,6 +54,11 @@ struct proc_node {
 
 /* The thread that a node is about: counted, or NULL if it has ended. */
 struct thread *target_thread(const struct proc_target *target);
+/* The process has ended and was waited for: there is nothing to tell. */
+static inline bool target_gone(const struct proc_target *target)
+{
+	return target->process && target->process->state == PROCESS_DEAD;
+}
 /* May the running thread look into that process (its memory, files)? */
 bool may_inspect(const struct proc_target *target);
 const struct proc_target *proc_target_of(const struct inode *inode);
