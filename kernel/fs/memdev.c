@@ -93,6 +93,11 @@ ASYNC(random_write, FILE_WRITE_ARGS size_t done; u8 bytes[128];)
 			if (RESULT < 0)
 				ASYNC_RETURN(f->done ? (long)f->done : RESULT);
 		}
+		if (task_should_yield(self)) {
+			if (task_signalled(self))
+				break;
+			AWAIT(task_yield);
+		}
 	}
 	ASYNC_RETURN(f->done);
 	ASYNC_END;

@@ -14,17 +14,15 @@ static struct mm *target_mm(const struct proc_target *target)
 }
 
 /* Memory [start, end) of the process, at most 1 MiB. */
-ASYNC(append_memory, struct proc_text *text; struct mm *mm; u64 start; u64 end;)
+ASYNC(append_memory, struct proc_text *text; struct mm *mm; u64 start; u64 end; char *to;)
 {
-	char *to;
-
 	ASYNC_BEGIN;
 	f->end = min(f->end, f->start + (1u << 20));
 	while (f->start < f->end) {
-		to = text_room(f->text, PAGE_SIZE);
-		if (!to)
+		f->to = text_room(f->text, PAGE_SIZE);
+		if (!f->to)
 			ASYNC_RETURN(-ENOMEM);
-		AWAIT(mm_access, .mm = f->mm, .address = f->start, .buffer = to, .n = min(PAGE_SIZE, f->end - f->start));
+		AWAIT(mm_access, .mm = f->mm, .address = f->start, .buffer = f->to, .n = min(PAGE_SIZE, f->end - f->start));
 		if (RESULT <= 0)
 			break;
 		f->text->used += (size_t)RESULT;
@@ -263,6 +261,11 @@ ASYNC(mem_move, struct mm *mm; struct kiov *iov; u64 pos; bool write; char *buff
 			}
 		}
 		f->done += f->n;
+		if (task_should_yield(self)) {
+			if (task_signalled(self) && f->done)
+				break;
+			AWAIT(task_yield);
+		}
 	}
 	kfree(f->buffer);
 	ASYNC_RETURN(f->done ? (long)f->done : f->error);
