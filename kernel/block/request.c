@@ -87,7 +87,7 @@ void block_submit(struct block_device *device, struct block_request *request)
 	device->whole->ops->submit(device->whole, request);
 }
 
-ASYNC_DEFINE(block_wait)
+ASYNC_DEFINE_SHALLOW(block_wait, 0)
 {
 	for (;;) {
 		u32 state = atomic_load_explicit(&f->request->state, memory_order_acquire);

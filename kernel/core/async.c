@@ -6,6 +6,7 @@
 #include <lichen/string.h>
 
 #define SEGMENT_BYTES 1024 /* what an overflow segment takes from the allocator, at least */
+#define RECLAIMS      4	   /* batches, before the reserve is used */
 
 void async_stack_init(struct async_stack *stack, void *base, size_t bytes)
 {
@@ -13,16 +14,47 @@ void async_stack_init(struct async_stack *stack, void *base, size_t bytes)
 
 	stack->top = NULL;
 	stack->sp = start;
-	stack->limit = (char *)base + bytes;
+	stack->limit = (char *)base + bytes - ASYNC_SLACK;
 	stack->result = 0;
 	stack->segment = NULL;
 }
 
-void *async_push_slow(struct async_stack *stack, size_t bytes)
-{
-	size_t size = max(sizeof(struct async_segment) + bytes, (size_t)SEGMENT_BYTES);
-	struct async_segment *segment = kmalloc_reserve(size); /* who waits for memory needs frames */
+static bool (*reclaim)(void);
 
+void async_set_reclaim(bool (*fn)(void))
+{
+	reclaim = fn;
+}
+
+enum async_poll async_wait_for_memory(struct task *self, struct async_frame *caller)
+{
+	struct memory_wait_frame *frame = async_push(ASYNC_STACK(self), &memory_wait_fn, sizeof(*frame));
+
+	return ASYNC_STEP(memory_wait, frame, caller, .result = RESULT);
+}
+
+/* First what is free, then what can be made free, then the reserve: who waits for memory needs frames. */
+static struct async_segment *segment_alloc(size_t bytes)
+{
+	struct async_segment *segment = kmalloc(bytes);
+
+	for (u32 i = 0; unlikely(!segment) && i < RECLAIMS && reclaim && reclaim(); i++)
+		segment = kmalloc(bytes);
+	return likely(segment) ? segment : kmalloc_reserve(bytes);
+}
+
+void *async_push_slow(struct async_stack *stack, const struct async_fn *fn, size_t bytes)
+{
+	size_t size = max(sizeof(struct async_segment) + bytes + ASYNC_SLACK, (size_t)SEGMENT_BYTES);
+	struct async_segment *segment;
+
+	if (fn->shallow && stack->limit + ASYNC_SLACK - stack->sp >= (long)bytes) {
+		void *p = stack->sp;
+
+		stack->sp += bytes;
+		return p;
+	}
+	segment = segment_alloc(size);
 	if (!segment)
 		return NULL;
 	segment->below = stack->segment;
@@ -31,7 +63,7 @@ void *async_push_slow(struct async_stack *stack, size_t bytes)
 	segment->bytes = size - sizeof(*segment);
 	stack->segment = segment;
 	stack->sp = segment->room + bytes;
-	stack->limit = segment->room + segment->bytes;
+	stack->limit = segment->room + segment->bytes - ASYNC_SLACK;
 	return segment->room;
 }
 
@@ -67,7 +99,7 @@ struct async_frame *async_prepare(struct task *self, struct async_frame *caller,
 	const void *args, size_t args_size)
 {
 	struct async_stack *stack = ASYNC_STACK(self);
-	struct async_frame *frame = async_push(stack, fn->frame_size);
+	struct async_frame *frame = async_push(stack, fn, fn->frame_size);
 
 	if (unlikely(!frame))
 		return NULL;
@@ -88,7 +120,7 @@ enum async_poll async_call(struct task *self, struct async_frame *caller, const 
 
 	if (unlikely(!frame)) {
 		ASYNC_STACK(self)->result = -12; /* ENOMEM */
-		return READY;
+		return caller ? STARVED : READY;
 	}
 	return fn->step(self, frame);
 }

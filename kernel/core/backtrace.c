@@ -34,7 +34,7 @@ size_t task_backtrace(struct task *task, char *buf, size_t bytes)
 		caller = frame->caller;
 		if (!debug_arch_constant(fn, sizeof(*fn)))
 			break;
-		n += (size_t)snprintf(buf + n, bytes - n, "%s (%s:%u)\n", fn->name, fn->file, frame->resume);
+		n += (size_t)snprintf(buf + n, bytes - n, "%s (%s:%u)\n", fn->name, fn->file, frame->resume & ~ASYNC_RETRY);
 		if (n >= bytes)
 			return bytes ? bytes - 1 : 0;
 		frame = caller;

@@ -10,6 +10,7 @@
 #include <lichen/cpu.h>
 #include <lichen/debug.h>
 #include <lichen/executor.h>
+#include <lichen/page.h>
 #include <lichen/printk.h>
 #include <lichen/slab.h>
 #include <lichen/string.h>
@@ -323,6 +324,9 @@ static void block(struct cpu *cpu, struct task *task)
 	enqueue(task, false);
 }
 
+/* Bytes that are kept free for the frames of each task: enough for most to wait for memory at the same time. */
+#define TASK_RESERVE 1024
+
 static void finish(struct cpu *cpu, struct task *task)
 {
 	bool thread = task->flags & TASK_THREAD;
@@ -332,6 +336,7 @@ static void finish(struct cpu *cpu, struct task *task)
 	atomic_store_explicit(&task->state, TASK_DEAD, memory_order_release);
 	flags = spin_lock_irqsave(&all_lock);
 	list_remove(&task->all_node);
+	page_reserve_frames(-TASK_RESERVE);
 	spin_unlock_irqrestore(&all_lock, flags);
 	if (thread)
 		executor_end_thread(task);
@@ -438,6 +443,7 @@ void task_start(struct task *task)
 	unsigned long flags = spin_lock_irqsave(&all_lock);
 
 	list_add_tail(&all_tasks, &task->all_node);
+	page_reserve_frames(TASK_RESERVE);
 	spin_unlock_irqrestore(&all_lock, flags);
 	task->cpu = this_cpu()->id;
 	task->vruntime = this_cpu()->queue.floor;
@@ -465,7 +471,7 @@ void task_wake(struct task *task)
 	}
 }
 
-ASYNC_DEFINE(task_yield)
+ASYNC_DEFINE_SHALLOW(task_yield, 0)
 {
 	if (f->yielded)
 		ASYNC_RETURN(0);
@@ -496,7 +502,7 @@ bool task_should_yield(struct task *self)
 
 struct detached {
 	struct task task;
-	char room[512] __aligned(16);
+	char room[704] __aligned(16);
 };
 
 struct task *task_spawn(const char *name, const struct async_fn *fn, const void *args, size_t args_size)

@@ -29,7 +29,7 @@ bool mutex_trylock(struct mutex *mutex, struct task *self)
 	return taken;
 }
 
-ASYNC_DEFINE(mutex_lock)
+ASYNC_DEFINE_SHALLOW(mutex_lock, 0)
 {
 	struct mutex *mutex = f->mutex;
 	long result = 0;
@@ -140,7 +140,7 @@ static bool rwlock_wait(struct rwlock *lock, struct waiter *waiter, struct task 
 	return owned;
 }
 
-ASYNC_DEFINE(rwlock_read)
+ASYNC_DEFINE_SHALLOW(rwlock_read, 0)
 {
 	if (!f->waiter.task && rwlock_try_read(f->lock))
 		ASYNC_RETURN(0);
@@ -149,7 +149,7 @@ ASYNC_DEFINE(rwlock_read)
 	ASYNC_RETURN(0);
 }
 
-ASYNC_DEFINE(rwlock_write)
+ASYNC_DEFINE_SHALLOW(rwlock_write, 0)
 {
 	if (!f->waiter.task && rwlock_try_write(f->lock, self))
 		ASYNC_RETURN(0);

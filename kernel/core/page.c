@@ -163,10 +163,27 @@ static struct page *alloc_cached(struct zone *zone, struct cpu_pages *cache)
 	return page;
 }
 
-/* Pages that an allocation must leave: programs wait, most of the kernel fails, what frees memory goes on. */
-static u64 kept_back(const struct zone *zone, unsigned flags)
+static _Atomic s64 frame_bytes; /* page_reserve_frames() */
+
+void page_reserve_frames(s64 bytes)
 {
-	return flags & ALLOC_NOFAIL_RESERVE ? 0 : flags & ALLOC_USER ? 2 * zone->reserve : zone->reserve;
+	atomic_fetch_add_explicit(&frame_bytes, bytes, memory_order_relaxed);
+}
+
+/* An eighth of the memory at most. */
+static u64 kept_for_frames(const struct zone *zone)
+{
+	u64 pages = (u64)atomic_load_explicit(&frame_bytes, memory_order_relaxed) >> PAGE_SHIFT;
+
+	return zone == &zones[ZONE_PRIVATE] ? min(pages, zone->total / 8) : 0;
+}
+
+/* Pages that an allocation must leave: programs wait, most of the kernel fails, what frees memory goes on. */
+static u64 kept_back(const struct zone *zone, unsigned flags, u64 for_frames)
+{
+	if (flags & ALLOC_NOFAIL_RESERVE)
+		return 0;
+	return for_frames + (flags & ALLOC_USER ? 2 * zone->reserve : zone->reserve);
 }
 
 static struct {
@@ -188,11 +205,13 @@ struct page *page_alloc(unsigned order, unsigned flags)
 	struct zone *zone = &zones[index];
 	u64 left = atomic_load_explicit(&zone->free_pages, memory_order_relaxed);
 	struct page *page = NULL;
+	u64 for_frames = kept_for_frames(zone);
+	bool low = left < zone->low + for_frames;
 	unsigned long irqs;
 
-	if (unlikely(left < zone->low) && reclaim)
+	if (unlikely(low) && reclaim)
 		reclaim();
-	if (unlikely(order >= ORDERS) || unlikely(left < zone->low && left < kept_back(zone, flags) + (1u << order)))
+	if (unlikely(order >= ORDERS) || unlikely(low && left < kept_back(zone, flags, for_frames) + (1u << order)))
 		return NULL;
 	irqs = irq_save();
 	if (!order) {
@@ -300,6 +319,7 @@ void memory_info(struct memory_info *info)
 		.free = zone_free_pages(ZONE_PRIVATE) + zone_free_pages(ZONE_POOL),
 		.pool_total = zones[separate ? ZONE_POOL : ZONE_PRIVATE].total,
 		.pool_free = zone_free_pages(separate ? ZONE_POOL : ZONE_PRIVATE),
+		.kept = kept_for_frames(&zones[ZONE_PRIVATE]),
 		.cached = counted(MEMORY_CACHED),
 		.dirty = counted(MEMORY_DIRTY),
 		.writeback = counted(MEMORY_WRITEBACK),

@@ -41,7 +41,7 @@ static bool interrupted(const struct wait_on_frame *f, struct task *self)
 }
 
 /* Not a switch on the resume point: the frame's state says where it is. */
-ASYNC_DEFINE(wait_on)
+ASYNC_DEFINE_SHALLOW(wait_on, 0)
 {
 	struct wait_queue *queue = f->queue;
 	unsigned long flags;
@@ -92,7 +92,7 @@ ASYNC_DEFINE(wait_on)
 	ASYNC_RETURN(result);
 }
 
-ASYNC_DEFINE(sleep_until)
+ASYNC_DEFINE_SHALLOW(sleep_until, sizeof(struct wait_on_frame))
 {
 	ASYNC_BEGIN;
 	wait_queue_init(&f->queue);
@@ -194,7 +194,7 @@ static bool completion_done(struct completion *completion)
 	return done;
 }
 
-ASYNC_DEFINE(wait_for)
+ASYNC_DEFINE_SHALLOW(wait_for, sizeof(struct wait_on_frame))
 {
 	ASYNC_BEGIN;
 	for (;;) {

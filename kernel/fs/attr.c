@@ -280,7 +280,7 @@ SYSCALL_ASYNC(ftruncate, 2, SYS_ARG(int, number) SYS_ARG(s64, size) struct fd_us
 	if (!f->error)
 		f->error = memfd_check_size(file->inode, (u64)f->size);
 	if (!f->error) {
-		AWAIT(inode_truncate, .inode = file->inode, .size = (u64)f->size);
+		AWAIT(inode_truncate, .inode = f->fd.file->inode, .size = (u64)f->size);
 		f->error = RESULT;
 	}
 	FD_END(f->fd);

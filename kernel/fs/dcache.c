@@ -215,7 +215,7 @@ void dentry_hang(struct dentry *dentry, struct dentry *parent)
 
 ASYNC_DEFINE(dentry_lookup)
 {
-	struct inode *dir = f->parent->inode, *inode;
+	struct inode *dir = f->parent->inode;
 	struct dentry *other;
 	bool hashed;
 
@@ -232,18 +232,18 @@ ASYNC_DEFINE(dentry_lookup)
 	if (!dir->ops->lookup)
 		ASYNC_RETURN(-ENOTDIR);
 	AWAIT_OP(dir->ops->lookup, inode_lookup, .dir = f->parent->inode, .name = f->name);
-	inode = IS_ERR(RESULT) ? NULL : (struct inode *)RESULT;
+	f->inode = IS_ERR(RESULT) ? NULL : (struct inode *)RESULT;
 	/* Where nothing can be made, a missing name needs no dentry to make it on. */
-	if (!inode && (RESULT != -ENOENT || ((dir->state & INODE_NO_NEGATIVE) && !dir->ops->create)))
+	if (!f->inode && (RESULT != -ENOENT || ((dir->state & INODE_NO_NEGATIVE) && !dir->ops->create)))
 		ASYNC_RETURN(RESULT);
-	hashed = inode ? !(inode->state & INODE_NO_CACHE) : !(dir->state & INODE_NO_NEGATIVE);
+	hashed = f->inode ? !(f->inode->state & INODE_NO_CACHE) : !(dir->state & INODE_NO_NEGATIVE);
 	f->dentry = dentry_alloc(f->parent->sb, f->name);
 	if (!f->dentry) {
-		if (inode)
-			AWAIT(inode_put, .inode = inode);
+		if (f->inode)
+			AWAIT(inode_put, .inode = f->inode);
 		ASYNC_RETURN(-ENOMEM);
 	}
-	f->dentry->inode = inode;
+	f->dentry->inode = f->inode;
 	other = dentry_link(f->parent, f->dentry, hashed);
 	if (other) {
 		AWAIT(dentry_put, .dentry = f->dentry);

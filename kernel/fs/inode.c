@@ -310,7 +310,10 @@ ASYNC(inode_evict, struct inode *inode;)
 
 	ASYNC_BEGIN;
 	if (inode->nlink && !(inode->state & INODE_BAD)) {
-		AWAIT(inode_sync, .inode = f->inode, .pages = true);
+		do {
+			/* For want of memory nothing is lost. */
+			AWAIT(inode_sync, .inode = f->inode, .pages = true);
+		} while (RESULT == -ENOMEM);
 		if (RESULT < 0)
 			log_ratelimited(LOG_ERR, "inode %llu of %s could not be written: error %ld",
 				(unsigned long long)inode->number, fs->name, -RESULT);

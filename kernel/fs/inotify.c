@@ -384,7 +384,7 @@ SYSCALL_ASYNC(inotify_add_watch, 3, SYS_ARG(int, number) SYS_ARG(const char __us
 		inode_get(inode);
 		f->result = add_watch(f->fd.file->private, inode, f->mask, &f->used);
 		if (!f->used)
-			AWAIT(inode_put, .inode = inode);
+			AWAIT(inode_put, .inode = f->path.dentry->inode);
 	}
 	AWAIT(path_put, .path = &f->path);
 out:
@@ -453,14 +453,12 @@ static struct inode *end_one(struct superblock *sb)
 
 ASYNC_DEFINE(notify_unmount)
 {
-	struct inode *inode;
-
 	ASYNC_BEGIN;
 	for (;;) {
-		inode = notify_in_use ? end_one(f->sb) : NULL;
-		if (!inode)
+		f->inode = notify_in_use ? end_one(f->sb) : NULL;
+		if (!f->inode)
 			break;
-		AWAIT(inode_put, .inode = inode);
+		AWAIT(inode_put, .inode = f->inode);
 	}
 	ASYNC_END;
 }

@@ -43,7 +43,7 @@ struct dentry *dentry_find(struct dentry *parent, const struct name *name) REQUI
  * The child of this name, asked of the file system if it is not known: a counted dentry (inode NULL: there is none), or
  * -errno. The directory's inode->lock is held; dentry_ask takes it for reading.
  */
-ASYNC_DECLARE(dentry_lookup, struct dentry *parent; const struct name *name; struct dentry *dentry;);
+ASYNC_DECLARE(dentry_lookup, struct dentry *parent; const struct name *name; struct dentry *dentry; struct inode *inode;);
 ASYNC_DECLARE(dentry_ask, struct dentry *parent; const struct name *name; long found;);
 /* Hangs one that can't be found by name under a parent, which it keeps. */
 void dentry_hang(struct dentry *dentry, struct dentry *parent);
@@ -207,7 +207,7 @@ extern bool notify_in_use; /* somebody watches something */
 void notify_path(struct dentry *dentry, u32 mask);
 void notify_free(struct inode *inode);
 /* Ends all watches of a file system that nobody uses any more. */
-ASYNC_DECLARE(notify_unmount, struct superblock *sb;);
+ASYNC_DECLARE(notify_unmount, struct superblock *sb; struct inode *inode;);
 
 /* --- tmpfs.c --- */
 extern struct filesystem tmpfs, rootfs;
@@ -233,16 +233,16 @@ long memfd_add_seals(struct file *file, u32 seals);
 /* Every device that is registered; fn must not wait. */
 void device_for_each(void (*fn)(const char *name, mode_t type, dev_t dev, void *arg), void *arg);
 
-/* Inode locks, without a frame when they are free. */
+/* Inode locks, without a frame when they are free. Taking one is shallow: it does not fail. */
 #define INODE_LOCK(inode)                                                                          \
 	do {                                                                                       \
 		if (!rwlock_try_write(&(inode)->lock, self))                                       \
-			AWAIT(rwlock_write, .lock = &(inode)->lock);                               \
+			AWAIT_TRY(rwlock_write, .lock = &(inode)->lock);                               \
 	} while (0)
 #define INODE_LOCK_READ(inode)                                                                     \
 	do {                                                                                       \
 		if (!rwlock_try_read(&(inode)->lock))                                              \
-			AWAIT(rwlock_read, .lock = &(inode)->lock);                                \
+			AWAIT_TRY(rwlock_read, .lock = &(inode)->lock);                            \
 	} while (0)
 #define INODE_UNLOCK(inode)	 rwlock_write_unlock(&(inode)->lock)
 #define INODE_UNLOCK_READ(inode) rwlock_read_unlock(&(inode)->lock)

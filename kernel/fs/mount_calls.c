@@ -13,17 +13,16 @@
 #define MOUNT_FLAGS (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME)
 #define PROPAGATION (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)
 
-ASYNC(mount_new, const struct path *at; const char *source; const char *type; const char *data; u32 flags; struct superblock *sb; struct mount *mount; long error;)
+ASYNC(mount_new, const struct path *at; const char *source; const char *type; const char *data; u32 flags; struct filesystem *fs; struct superblock *sb;
+	struct mount *mount; long error;)
 {
-	struct filesystem *fs;
-
 	ASYNC_BEGIN;
-	fs = f->type ? filesystem_find(f->type) : NULL;
+	f->fs = f->type ? filesystem_find(f->type) : NULL;
 	if (!f->type)
 		ASYNC_RETURN(-EINVAL);
-	if (!fs || !fs->mount)
+	if (!f->fs || !f->fs->mount)
 		ASYNC_RETURN(-ENODEV);
-	AWAIT(superblock_mount, .fs = fs, .source = f->source, .data = f->data, .flags = f->flags);
+	AWAIT(superblock_mount, .fs = f->fs, .source = f->source, .data = f->data, .flags = f->flags);
 	if (IS_ERR(RESULT))
 		ASYNC_RETURN(RESULT);
 	f->sb = (struct superblock *)RESULT;

@@ -208,7 +208,7 @@ SYSCALL_ASYNC(linkat, 5, SYS_ARG(int, from_fd) SYS_ARG(const char __user *, from
 				f->error = -EMLINK;
 		}
 		if (!f->error) {
-			AWAIT_OP(dir->ops->link, inode_link, .dir = dir, .name = &l->last, .inode = inode);
+			AWAIT_OP(l->path.dentry->inode->ops->link, inode_link, .dir = l->path.dentry->inode, .name = &l->last, .inode = inode);
 			f->error = RESULT;
 		}
 		if (!f->error) {

@@ -454,7 +454,7 @@ ASYNC_DEFINE(path_lookup)
 	error = RESULT;
 	*f->path = f->lookup.path;
 	f->flags = (u32)-error;
-	AWAIT(lookup_end, .lookup = &f->lookup, .keep = !error);
+	AWAIT(lookup_end, .lookup = &f->lookup, .keep = !f->flags);
 	ASYNC_RETURN(-(long)f->flags);
 	ASYNC_END;
 }

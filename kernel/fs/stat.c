@@ -69,17 +69,13 @@ SYSCALL_ASYNC(fstat, 2, SYS_ARG(int, number) SYS_ARG(struct stat __user *, to) s
  */
 ASYNC_DEFINE(path_at)
 {
-	u32 flags;
-
 	ASYNC_BEGIN;
 	AWAIT(name_copy_in, .from = f->name);
 	if (IS_ERR(RESULT))
 		ASYNC_RETURN(RESULT);
 	f->kernel_name = (char *)RESULT;
-	flags = f->flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW;
-	if (f->flags & AT_EMPTY_PATH)
-		flags |= LOOKUP_EMPTY;
-	AWAIT(path_lookup, .dirfd = f->dirfd, .name = f->kernel_name, .flags = flags, .path = f->path);
+	AWAIT(path_lookup, .dirfd = f->dirfd, .name = f->kernel_name, .path = f->path,
+		.flags = (f->flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (f->flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0));
 	name_free(f->kernel_name);
 	ASYNC_RETURN(RESULT);
 	ASYNC_END;

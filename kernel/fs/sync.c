@@ -96,7 +96,8 @@ SYSCALL_ASYNC(sync_file_range, 4, SYS_ARG(int, number) SYS_ARG(s64, pos) SYS_ARG
 	else if (!S_ISREG(inode->mode) && !S_ISBLK(inode->mode) && !S_ISDIR(inode->mode) && !S_ISLNK(inode->mode))
 		f->error = -ESPIPE;
 	if (!f->error && f->flags && inode->cache.ops && inode->cache.ops->write) {
-		AWAIT(page_cache_sync, .cache = &inode->cache, .start = (u64)f->pos, .end = f->n ? (u64)(f->pos + f->n) : ~0ull);
+		AWAIT(page_cache_sync, .cache = &f->fd.file->inode->cache, .start = (u64)f->pos,
+			.end = f->n ? (u64)(f->pos + f->n) : ~0ull);
 		f->error = RESULT;
 	}
 	FD_END(f->fd);

@@ -18,6 +18,7 @@
 #include <lichen/string.h>
 #include <asm/errno.h>
 
+#define STARVED_MAX 200u /* waits for memory of one fault */
 #define AROUND (16 * PAGE_SIZE) /* a read of a file maps what is cached in this much around it */
 
 enum need { NEED_NOTHING, NEED_LOCK, NEED_PAGE, NEED_PREPARE, NEED_GROW, NEED_MEMORY };
@@ -520,14 +521,20 @@ ASYNC_DEFINE(mm_fault)
 			continue;
 		}
 		if (f->need == NEED_MEMORY) {
-			AWAIT(page_alloc_wait, .flags = ALLOC_USER);
-			if (IS_ERR((void *)RESULT))
+			/* Others may take what there is, again and again: then it is not enough for all. */
+			if (f->starved++ == STARVED_MAX)
 				ASYNC_RETURN(-ENOMEM);
-			page_put((struct page *)RESULT);
+			AWAIT(memory_wait_for, .flags = ALLOC_USER, .tries = f->starved);
+			if (RESULT < 0)
+				ASYNC_RETURN(RESULT);
 			continue;
 		}
-		if (f->need == NEED_LOCK)
-			continue; /* lost a race: the next try sees the new state */
+		if (f->need == NEED_LOCK) {
+			/* Lost a race: the next try sees the new state. */
+			if (task_should_yield(self))
+				AWAIT(task_yield);
+			continue;
+		}
 		if (!f->tries++ && atomic_load_explicit(&self->flags, memory_order_relaxed) & TASK_THREAD)
 			thread_of(self)->major_faults++;
 		AWAIT(page_cache_get, .cache = f->cache, .index = f->index, .fault = true);
@@ -538,6 +545,9 @@ ASYNC_DEFINE(mm_fault)
 				.pos = f->index << PAGE_SHIFT,
 				.n = min((u64)PAGE_SIZE, f->cache->inode->size - (f->index << PAGE_SHIFT)));
 			f->error = RESULT;
+			/* Who dirties by stores waits for the disk as one does who writes. */
+			if (!f->error && writeback_too_dirty())
+				AWAIT(page_cache_sync, .cache = f->cache, .start = 0, .end = ~0ull);
 			if (!f->error) {
 				page_cache_dirty(f->page);
 				inode_touch(f->cache->inode, ATTR_MTIME | ATTR_CTIME);
@@ -547,6 +557,11 @@ ASYNC_DEFINE(mm_fault)
 			page_put(f->page);
 		if (!file_put_fast(f->file))
 			AWAIT(file_put, .file = f->file);
+		if (f->error == -ENOMEM && f->starved++ < STARVED_MAX) {
+			AWAIT(memory_wait_for, .flags = ALLOC_POOL | ALLOC_USER, .tries = f->starved);
+			if (!RESULT)
+				continue;
+		}
 		if (f->error)
 			ASYNC_RETURN(f->error == -ENOMEM ? -ENOMEM : -EIO);
 	}

@@ -101,6 +101,7 @@ ASYNC_DECLARE(oom_kill, struct process *process; struct process *largest; struct
 void writeback_add(struct page_cache *cache); /* it has a dirty page now. cache->lock held */
 void writeback_forget(struct page_cache *cache); /* the cache goes */
 void writeback_kick(void);
+u64 writeback_written(void); /* pages, since boot */
 bool writeback_too_dirty(void); /* writers should write back themselves */
 
 #endif

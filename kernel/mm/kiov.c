@@ -139,16 +139,13 @@ void kiov_skip(struct kiov *iov, size_t n)
 
 ASYNC_DEFINE(kiov_fault_in)
 {
-	char *address;
-	size_t n;
-
 	ASYNC_BEGIN;
-	n = front(f->iov, &address);
-	if (f->iov->kernel || !n)
+	f->n = front(f->iov, &f->address);
+	if (f->iov->kernel || !f->n)
 		ASYNC_RETURN(0);
 	/* A page is enough to go on; more would be for nothing if the copy is short. */
-	n = min(n, (size_t)(PAGE_SIZE - ((u64)address & ~PAGE_MASK)));
-	AWAIT(fault_in, .address = (const void __user *)address, .n = n, .write = f->write);
+	f->n = min(f->n, (size_t)(PAGE_SIZE - ((u64)f->address & ~PAGE_MASK)));
+	AWAIT(fault_in, .address = (const void __user *)f->address, .n = f->n, .write = f->write);
 	ASYNC_RETURN(RESULT);
 	ASYNC_END;
 }

@@ -53,7 +53,7 @@ void page_clear_wake(struct page *page, u32 flag)
 		wait_wake_match(queue_of(page), ~0u, key_is, (u64)page);
 }
 
-ASYNC_DEFINE(page_wait)
+ASYNC_DEFINE_SHALLOW(page_wait, sizeof(struct wait_on_frame))
 {
 	ASYNC_BEGIN;
 	while (page_test(f->page, f->flags)) {
@@ -76,7 +76,7 @@ void page_unlock(struct page *page)
 	page_clear_wake(page, PAGE_LOCKED);
 }
 
-ASYNC_DEFINE(page_lock)
+ASYNC_DEFINE_SHALLOW(page_lock, sizeof(struct page_wait_frame) + sizeof(struct wait_on_frame))
 {
 	ASYNC_BEGIN;
 	while (!page_trylock(f->page))

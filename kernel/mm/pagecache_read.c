@@ -13,6 +13,8 @@
 #define READ_AHEAD_MIN 4u
 #define READ_AHEAD_MAX 32u /* pages: 128 KiB */
 
+#define STARVED_MAX    20u /* waits for memory of one page */
+
 /*
  * Fills the run of absent pages around `wanted`: at most `before` pages below it, `count` in all. 0 or -errno: then some may
  * not be UPTODATE. Nothing happens if somebody else fills `wanted`.
@@ -58,15 +60,6 @@ ASYNC_STATIC_DEFINE(fill)
 {
 	ASYNC_BEGIN;
 	f->error = fill_add(f);
-	if (f->error == -ENOMEM) {
-		AWAIT(page_alloc_wait, .flags = cache_alloc_flags(f->cache));
-		if (IS_ERR((void *)RESULT))
-			ASYNC_RETURN(-ENOMEM);
-		page_put((struct page *)RESULT);
-		f->before = 0;
-		f->count = 1;
-		f->error = fill_add(f);
-	}
 	if (!f->n)
 		ASYNC_RETURN(f->error);
 	if (f->mark && f->n > READ_AHEAD_MIN)
@@ -118,10 +111,10 @@ ASYNC_DEFINE(page_cache_get)
 	for (;;) {
 		f->page = find_any(f->cache, f->index);
 		if (!f->page) {
-			AWAIT(fill, .cache = f->cache, .wanted = f->index, .before = miss_before(f), .count = miss_count(f),
-				.mark = f->ahead > 0);
+			AWAIT(fill, .cache = f->cache, .wanted = f->index, .before = f->starved ? 0 : miss_before(f),
+				.count = f->starved ? 1 : miss_count(f), .mark = f->ahead > 0);
 			if (RESULT == -ENOMEM)
-				ASYNC_RETURN(RESULT);
+				goto starved;
 			f->page = page_cache_find(f->cache, f->index);
 			if (f->page)
 				ASYNC_RETURN((long)f->page);
@@ -148,7 +141,15 @@ ASYNC_DEFINE(page_cache_get)
 		if (page_test(f->page, PAGE_UPTODATE))
 			ASYNC_RETURN((long)f->page);
 		page_put(f->page);
-		ASYNC_RETURN(RESULT < 0 ? RESULT : -EIO);
+		if (RESULT != -ENOMEM)
+			ASYNC_RETURN(RESULT < 0 ? RESULT : -EIO);
+starved:
+		/* Later, and no more than this page. */
+		if (f->starved++ == STARVED_MAX)
+			ASYNC_RETURN(-ENOMEM);
+		AWAIT(memory_wait_for, .flags = cache_alloc_flags(f->cache), .tries = f->starved);
+		if (RESULT < 0)
+			ASYNC_RETURN(-ENOMEM);
 	}
 	ASYNC_END;
 }

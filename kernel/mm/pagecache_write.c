@@ -10,6 +10,8 @@
 #include <lichen/task.h>
 #include <asm/errno.h>
 
+#define STARVED_MAX 200u /* waits for memory of one page */
+
 /* Bytes of this page that are written now. */
 static u64 write_step(const struct page_cache_write_frame *f)
 {
@@ -77,6 +79,7 @@ static void written(struct page_cache_write_frame *f, u64 n)
 		return;
 	cache_will_store(f->cache, f->page);
 	page_cache_dirty(f->page);
+	f->starved = 0;
 	f->limit = ~0ull;
 	f->pos += n;
 	f->done += n;
@@ -94,6 +97,8 @@ ASYNC_DEFINE(page_cache_write)
 		f->n = write_step(f);
 		if (f->cache->ops->prepare) {
 			AWAIT_OP(f->cache->ops->prepare, page_cache_prepare, .cache = f->cache, .pos = f->pos, .n = f->n);
+			if (RESULT == -ENOMEM)
+				goto starved;
 			if (RESULT < 0) {
 				f->error = RESULT;
 				break;
@@ -102,12 +107,12 @@ ASYNC_DEFINE(page_cache_write)
 		f->page = write_page(f);
 		if (IS_ERR(f->page)) {
 			if (PTR_ERR(f->page) == -ENOMEM) {
-				AWAIT(page_alloc_wait, .flags = cache_alloc_flags(f->cache));
-				if (IS_ERR((void *)RESULT)) {
+starved:
+				AWAIT(memory_wait_for, .flags = cache_alloc_flags(f->cache), .tries = f->starved);
+				if (RESULT < 0 || f->starved++ == STARVED_MAX) {
 					f->error = -ENOMEM;
 					break;
 				}
-				page_put((struct page *)RESULT);
 				continue;
 			}
 			AWAIT(page_cache_get, .cache = f->cache, .index = f->pos >> PAGE_SHIFT);

@@ -161,10 +161,9 @@ ASYNC_DEFINE(mm_pin_page)
 			ASYNC_RETURN(RESULT == -ENOMEM ? -ENOMEM : -EFAULT);
 		if (f->tries && f->device) {
 			/* Perhaps there is no room in the pool. */
-			AWAIT(page_alloc_wait, .flags = ALLOC_POOL | ALLOC_USER);
-			if (IS_ERR((void *)RESULT))
+			AWAIT(memory_wait_for, .flags = ALLOC_POOL | ALLOC_USER, .tries = f->tries);
+			if (RESULT < 0)
 				ASYNC_RETURN(-ENOMEM);
-			page_put((struct page *)RESULT);
 			AWAIT(task_yield);
 		}
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Getting memory back: clean pages of files, by second chance. The list holds every page of a file that a device backs; a
- * page that was used since it was last looked at goes to the end once more. Nothing here waits, so whoever needs
- * memory and holds no spinlock can reclaim for himself; a task keeps some memory free for all others.
+ * page that was used since it was last looked at goes to the end once more. Taking pages back waits for nothing, so whoever needs
+ * memory and holds no spinlock can reclaim for himself; a task keeps some memory free for all others. At the end: who must have memory, and
+ * waits until there is some.
  */
 #include "internal.h"
 #include <lichen/irq.h>
@@ -114,8 +115,8 @@ static bool enough_free(enum kind kind)
 
 	memory_info(&info);
 	if (kind == POOL)
-		return info.pool_free > info.pool_total / 20;
-	return !pool_is_separate() || info.free - info.pool_free > (info.total - info.pool_total) / 20;
+		return info.pool_free > info.pool_total / 20 + (pool_is_separate() ? 0 : info.kept);
+	return !pool_is_separate() || info.free - info.pool_free > (info.total - info.pool_total) / 20 + info.kept;
 }
 
 /* One round: false if nothing could be had. */
@@ -149,11 +150,18 @@ ASYNC(reclaim_task, u32 ticket;)
 	ASYNC_END;
 }
 
+/* A batch of private memory, for somebody's frame. */
+static bool reclaim_for_frames(void)
+{
+	return reclaim_pages(BATCH, pool_is_separate() ? PRIVATE : POOL);
+}
+
 static void reclaim_init(void)
 {
 	if (!task_spawn("reclaim", &reclaim_task_fn, NULL, 0))
 		panic("no memory for the reclaim task");
 	page_set_reclaim(reclaim_kick);
+	async_set_reclaim(reclaim_for_frames);
 }
 INITCALL(INIT_LATE, reclaim_init);
 
@@ -162,16 +170,30 @@ INITCALL(INIT_LATE, reclaim_init);
 #define TRIES_BEFORE_KILL 20u
 #define TRIES_AFTER_KILL  200u
 
-/* Pages on their way to a device will be free: however long it takes, that is no reason to kill. */
-static bool help_is_coming(enum kind kind)
+static struct wait_queue nobody_wakes = WAIT_QUEUE_INIT(nobody_wakes);
+
+/*
+ * Pages on their way to a device will be free: however long it takes, that is no reason to kill. Dirty ones will be as long as some
+ * were written since the last look: *written.
+ */
+static bool help_is_coming(enum kind kind, u64 *written)
 {
 	struct memory_info info;
+	u64 before = *written;
 
+	if (kind != POOL)
+		return false;
 	memory_info(&info);
-	return kind == POOL && info.dirty + info.writeback > 4 * BATCH;
+	*written = writeback_written();
+	return info.writeback > 4 * BATCH || (info.dirty + info.writeback > 4 * BATCH && *written != before);
 }
 
-ASYNC_DEFINE(page_alloc_wait)
+static bool is_dying(struct task *self)
+{
+	return atomic_load_explicit(&self->flags, memory_order_relaxed) & TASK_THREAD && signal_fatal_pending(thread_of(self));
+}
+
+ASYNC_DEFINE_SHALLOW(page_alloc_wait, sizeof(struct wait_on_frame))
 {
 	enum kind kind = f->flags & ALLOC_POOL || !pool_is_separate() ? POOL : PRIVATE;
 	struct page *page;
@@ -183,16 +205,46 @@ ASYNC_DEFINE(page_alloc_wait)
 			ASYNC_RETURN((long)page);
 		if (reclaim_pages(BATCH << f->order, kind) && f->tries < TRIES_BEFORE_KILL)
 			continue;
-		if (atomic_load_explicit(&self->flags, memory_order_relaxed) & TASK_THREAD && signal_fatal_pending(thread_of(self)))
-			ASYNC_RETURN(-ENOMEM); /* it dies anyway, which gives memory back */
-		if (f->tries > TRIES_AFTER_KILL)
-			ASYNC_RETURN(-ENOMEM);
-		if (f->tries >= TRIES_BEFORE_KILL && help_is_coming(kind))
+		if (!f->must && (f->tries > TRIES_AFTER_KILL || is_dying(self)))
+			ASYNC_RETURN(-ENOMEM); /* its end gives memory back */
+		if (f->tries >= TRIES_BEFORE_KILL && help_is_coming(kind, &f->written))
 			f->tries = TRIES_BEFORE_KILL;
 		else if (f->tries >= TRIES_BEFORE_KILL && f->tries % TRIES_BEFORE_KILL == 0)
-			AWAIT(oom_kill);
+			AWAIT_TRY(oom_kill);
 		writeback_kick();
-		AWAIT(sleep_until, .deadline = time_monotonic() + NSEC_PER_SEC / 100, .uninterruptible = true);
+		AWAIT_TRY(wait_on, .queue = &nobody_wakes, .ticket = wait_ticket(&nobody_wakes),
+			.deadline = time_monotonic() + NSEC_PER_SEC / 100, .uninterruptible = true);
 	}
+	ASYNC_END;
+}
+
+/* What frames, objects and tables are made of. */
+ASYNC_DEFINE_SHALLOW(memory_wait, sizeof(struct page_alloc_wait_frame) + sizeof(struct wait_on_frame))
+{
+	ASYNC_BEGIN;
+	AWAIT_TRY(page_alloc_wait, .must = true);
+	page_put((struct page *)RESULT);
+	if (task_should_yield(self))
+		AWAIT_TRY(task_yield);
+	ASYNC_RETURN(f->result);
+	ASYNC_END;
+}
+
+ASYNC_DEFINE(memory_wait_for)
+{
+	ASYNC_BEGIN;
+	AWAIT(page_alloc_wait, .flags = f->flags, .tries = f->tries);
+	if (IS_ERR((void *)RESULT))
+		ASYNC_RETURN(-ENOMEM);
+	page_put((struct page *)RESULT);
+	if (pool_is_separate() && f->flags & ALLOC_POOL) {
+		AWAIT(page_alloc_wait, .flags = ALLOC_USER, .tries = f->tries);
+		if (IS_ERR((void *)RESULT))
+			ASYNC_RETURN(-ENOMEM);
+		page_put((struct page *)RESULT);
+	}
+	if (task_should_yield(self))
+		AWAIT(task_yield);
+	ASYNC_RETURN(0);
 	ASYNC_END;
 }

@@ -17,11 +17,19 @@
 #define AGE_MAX	     (5 * NSEC_PER_SEC)
 #define RUN_MAX	     128u /* pages: 512 KiB a write */
 #define RUN_IN_FRAME 1u
+#define STARVED_MAX   50u /* tries of a run for which memory is short, and ns between them */
+#define STARVED_PAUSE (NSEC_PER_SEC / 100)
 
 static spinlock_t dirty_lock = SPINLOCK_INIT; /* guards the list, and keeps caches on it alive; nests inside cache->lock */
 static struct list dirty_caches = LIST_INIT(dirty_caches); /* oldest first */
 static struct wait_queue kicked = WAIT_QUEUE_INIT(kicked);
 static _Atomic bool hurry; /* memory is short: do not wait for age */
+static _Atomic u64 written; /* pages */
+
+u64 writeback_written(void)
+{
+	return atomic_load_explicit(&written, memory_order_relaxed);
+}
 
 void writeback_add(struct page_cache *cache)
 {
@@ -110,7 +118,11 @@ static void finish(struct page_cache_sync_frame *f, long error)
 {
 	struct page_cache *cache = f->cache;
 
-	if (error) {
+	if (error == -ENOMEM) {
+		/* Nothing is wrong with them, they are only not written yet. */
+		for (u32 i = 0; i < f->count; i++)
+			page_cache_dirty(f->pages[i]);
+	} else if (error) {
 		spin_lock(&cache->lock);
 		cache->error = error;
 		cache->error_sequence++;
@@ -125,6 +137,8 @@ static void finish(struct page_cache_sync_frame *f, long error)
 		page_put(f->pages[i]);
 	}
 	memory_count(MEMORY_WRITEBACK, -(s64)f->count);
+	if (error != -ENOMEM)
+		atomic_fetch_add_explicit(&written, f->count, memory_order_relaxed);
 }
 
 /* How many of the run lie before the end of file: what is beyond is not written. */
@@ -161,8 +175,19 @@ ASYNC_DEFINE(page_cache_sync)
 		} else {
 			RESULT = 0;
 		}
-		finish(f, RESULT);
-		f->index += f->count;
+		f->failed = RESULT;
+		finish(f, f->failed);
+		if (likely(f->failed != -ENOMEM)) {
+			f->index += f->count;
+			f->starved = 0;
+			continue;
+		}
+		if (f->starved++ == STARVED_MAX) {
+			f->error = f->failed;
+			break;
+		}
+		AWAIT(memory_wait);
+		AWAIT(sleep_until, .deadline = time_monotonic() + STARVED_PAUSE, .uninterruptible = true);
 	}
 	mutex_unlock(&f->cache->writeback);
 	if (f->pages != &f->one)

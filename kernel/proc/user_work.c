@@ -167,19 +167,17 @@ ASYNC_DEFINE(thread_user_work)
 			restart_decide(thread, &action);
 			f->signal = signal;
 			f->action = action;
+			f->mask = mask;
+			f->info = info;
 			if (thread->rseq) {
-				f->mask = mask;
-				f->info = info;
 				AWAIT(rseq_fixup);
 				if (RESULT < 0) {
 					thread_of(self)->rseq = 0;
 					signal_force(thread_of(self), SIGSEGV, SI_KERNEL, 0);
 				}
-				mask = f->mask;
-				info = f->info;
 			}
-			AWAIT(signal_enter_handler, .thread = thread_of(self), .signal = f->signal, .action = f->action, .mask = mask,
-				.info = info);
+			AWAIT(signal_enter_handler, .thread = thread_of(self), .signal = f->signal, .action = f->action, .mask = f->mask,
+				.info = f->info);
 			if (RESULT < 0)
 				signal_force_default(thread_of(self), f->signal);
 			else

@@ -61,7 +61,7 @@ def frames(task):
 
 def frame_text(frame):
     fn = frame["fn"]
-    return "%s (%s:%d)" % (fn["name"].string(), fn["file"].string(), int(frame["resume"]))
+    return "%s (%s:%d)" % (fn["name"].string(), fn["file"].string(), int(frame["resume"]) & 0x7fffffff)
 
 
 def find(text):

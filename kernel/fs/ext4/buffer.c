@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The cache of metadata blocks, and the commit: see buffer.h. A block is in the cache at most once. */
+#include <lichen/mm.h>
 #include <lichen/task.h>
 #include "ext4.h"
 
@@ -115,6 +116,45 @@ static void shrink(struct buffer_cache *cache) REQUIRES(cache->lock)
 	}
 }
 
+/* Without a block yet. The oldest unused one, if there is no memory, then the reserve: operations that have begun need it. */
+static struct buffer *buffer_make(struct buffer_cache *cache)
+{
+	struct buffer *buffer = kzalloc(sizeof(*buffer));
+	struct page *page = buffer ? page_alloc(0, ALLOC_POOL) : NULL;
+
+	if (unlikely(!page)) {
+		kfree(buffer);
+		buffer = NULL;
+		spin_lock(&cache->lock);
+		if (!list_empty(&cache->lru)) {
+			buffer = list_first(&cache->lru, struct buffer, lru_node);
+			list_remove(&buffer->lru_node);
+			list_remove(&buffer->hash_node);
+			cache->count--;
+		}
+		spin_unlock(&cache->lock);
+		if (!buffer)
+			buffer = kmalloc_reserve(sizeof(*buffer));
+		else
+			page = buffer->page;
+		if (buffer && !page)
+			page = page_alloc(0, ALLOC_POOL | ALLOC_NOFAIL_RESERVE);
+		if (!page) {
+			kfree(buffer);
+			return NULL;
+		}
+		memset(buffer, 0, sizeof(*buffer));
+	}
+	buffer->page = page;
+	buffer->data = page_address(page);
+	buffer->refcount = 1;
+	atomic_init(&buffer->state, BUFFER_READING);
+	list_init(&buffer->hash_node);
+	list_init(&buffer->lru_node);
+	list_init(&buffer->dirty_node);
+	return buffer;
+}
+
 /* A referenced buffer of the block; *fresh: it was made now, and is READING until the caller says otherwise. NULL without memory. */
 static struct buffer *find_or_make(struct ext4 *fs, u64 block, bool *fresh)
 {
@@ -138,21 +178,10 @@ static struct buffer *find_or_make(struct ext4 *fs, u64 block, bool *fresh)
 		spin_unlock(&cache->lock);
 		if (buffer)
 			break;
-		made = kzalloc(sizeof(*made));
+		made = buffer_make(cache);
 		if (!made)
 			return NULL;
-		made->page = page_alloc(0, ALLOC_POOL);
-		if (!made->page) {
-			kfree(made);
-			return NULL;
-		}
-		made->data = page_address(made->page);
 		made->block = block;
-		made->refcount = 1;
-		atomic_init(&made->state, BUFFER_READING);
-		list_init(&made->hash_node);
-		list_init(&made->lru_node);
-		list_init(&made->dirty_node);
 	}
 	if (made)
 		buffer_free(made);
@@ -198,6 +227,16 @@ static void read_done(struct ext4 *fs, struct buffer *buffer, long error)
 	wait_wake_all(&fs->buffers.wait);
 }
 
+/* An operation cannot stop half-way for want of memory: it waits. */
+ASYNC(wait_for_buffers, u32 unused;)
+{
+	ASYNC_BEGIN;
+	AWAIT(page_alloc_wait, .flags = ALLOC_POOL, .must = true);
+	page_put((struct page *)RESULT);
+	AWAIT(memory_wait);
+	ASYNC_END;
+}
+
 ASYNC_DEFINE(buffer_get)
 {
 	u32 state;
@@ -206,9 +245,8 @@ ASYNC_DEFINE(buffer_get)
 	ASYNC_BEGIN;
 	if (unlikely(f->block >= f->fs->blocks))
 		ASYNC_RETURN(ext4_corrupt(f->fs, "block %llu lies beyond the end", (unsigned long long)f->block));
-	f->buffer = find_or_make(f->fs, f->block, &fresh);
-	if (!f->buffer)
-		ASYNC_RETURN(-ENOMEM);
+	while (unlikely(!(f->buffer = find_or_make(f->fs, f->block, &fresh))))
+		AWAIT(wait_for_buffers);
 	if (likely(atomic_load(&f->buffer->state) & BUFFER_UPTODATE))
 		ASYNC_RETURN((long)f->buffer);
 	for (;;) {
@@ -239,9 +277,8 @@ ASYNC_DEFINE(buffer_new)
 	bool fresh;
 
 	ASYNC_BEGIN;
-	f->buffer = find_or_make(f->fs, f->block, &fresh);
-	if (!f->buffer)
-		ASYNC_RETURN(-ENOMEM);
+	while (unlikely(!(f->buffer = find_or_make(f->fs, f->block, &fresh))))
+		AWAIT(wait_for_buffers);
 	for (;;) {
 		/* Left over from an earlier use of the block: somebody may still read or write it. */
 		f->ticket = wait_ticket(&f->fs->buffers.wait);
@@ -260,7 +297,7 @@ ASYNC_DEFINE(buffer_new)
 	ASYNC_END;
 }
 
-ASYNC_DEFINE(buffer_access)
+ASYNC_DEFINE_SHALLOW(buffer_access, sizeof(struct wait_on_frame))
 {
 	ASYNC_BEGIN;
 	for (;;) {

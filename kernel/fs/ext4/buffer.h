@@ -81,9 +81,9 @@ void buffers_destroy(struct ext4 *fs);
 
 /* The block's buffer with a reference, or NULL if that needs I/O or a wait. */
 struct buffer *buffer_find(struct ext4 *fs, u64 block);
-/* The same, read: a struct buffer * (as long), or -EIO, -ENOMEM; -EUCLEAN for a block beyond the file system. */
+/* The same, read: a struct buffer * (as long), or -EIO; -EUCLEAN for a block beyond the file system. Waits for memory. */
 ASYNC_DECLARE(buffer_get, struct ext4 *fs; u64 block; struct buffer *buffer; u32 ticket; struct block_segment segment;);
-/* A block that was just allocated: zeroes, not read. */
+/* A block that was just allocated: zeroes, not read. Waits for memory. */
 ASYNC_DECLARE(buffer_new, struct ext4 *fs; u64 block; struct buffer *buffer; u32 ticket;);
 void buffer_put(struct ext4 *fs, struct buffer *buffer);
 /* Starts reading a block that will be wanted soon; no error, no wait. */

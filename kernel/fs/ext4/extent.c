@@ -275,16 +275,20 @@ static void path_put(struct ext4 *fs, struct buffer **path)
 	}
 }
 
+/* Of an index node: the block below that leads to `logical`. */
+static u64 child_of(struct ext4_extent_header *header, u32 logical)
+{
+	return index_child(&indexes(header)[search_index(header, logical)]);
+}
+
 /* The blocks from the root's child to the leaf for `logical`, each accessible for changes; the depth in RESULT. */
 ASYNC(path_get_for, struct ext4 *fs; struct ext4_node *node; u32 logical; struct buffer **path; u32 level;)
 {
-	struct ext4_extent_header *header;
 	long error;
 
 	ASYNC_BEGIN;
 	for (f->level = 0; level_header(f->node, f->path, f->level)->depth; f->level++) {
-		header = level_header(f->node, f->path, f->level);
-		AWAIT(buffer_get, .fs = f->fs, .block = index_child(&indexes(header)[search_index(header, f->logical)]));
+		AWAIT(buffer_get, .fs = f->fs, .block = child_of(level_header(f->node, f->path, f->level), f->logical));
 		if (IS_ERR((void *)RESULT)) {
 			path_put(f->fs, f->path);
 			ASYNC_RETURN(RESULT);

@@ -130,6 +130,12 @@ static bool direct_partial(const struct ext4 *fs, const struct ext4_map *map, u6
 	return map->state != MAP_WRITTEN && ((pos | n) & (fs->block_size - 1));
 }
 
+/* Where byte `pos`, which lies in the map's first block, is on the device. */
+static u64 sector_of(const struct ext4 *fs, const struct ext4_map *map, u64 pos)
+{
+	return map->physical * fs->sectors_per_block + (pos & (fs->block_size - 1)) / BLOCK_SECTOR;
+}
+
 ASYNC(direct_write, struct file *file; struct kiov *from; u64 pos; u32 flags; struct inode *inode; struct ext4_map map; size_t bytes;
 	size_t rest; size_t n; size_t done; long error;)
 {
@@ -171,8 +177,9 @@ ASYNC(direct_write, struct file *file; struct kiov *from; u64 pos; u32 flags; st
 					RESULT = (long)f->n;
 			}
 		} else {
-			AWAIT(block_direct, .device = fs->device, .op = BLOCK_WRITE, .hipri = f->flags & RWF_HIPRI, .iov = f->from, .bytes = f->n,
-				.sector = f->map.physical * fs->sectors_per_block + (f->pos & (fs->block_size - 1)) / BLOCK_SECTOR);
+			AWAIT(block_direct, .device = ext4_of(f->inode)->device, .op = BLOCK_WRITE, .hipri = f->flags & RWF_HIPRI,
+				.iov = f->from, .bytes = f->n,
+				.sector = sector_of(ext4_of(f->inode), &f->map, f->pos));
 			if (RESULT > 0 && (f->map.state == MAP_UNWRITTEN || f->pos + (u64)RESULT > node_of(f->inode)->disk_size)) {
 				f->n = (size_t)RESULT;
 				/* Whole blocks, for direct_partial is false; extending and partial only within a written block. */
@@ -376,10 +383,8 @@ ASYNC(zero_part, struct inode *inode; u64 pos; u64 end; struct page *page;)
 }
 
 /* Zeroes what the range has of partial pages, and takes the whole ones out. */
-ASYNC(punch_range, struct inode *inode; u64 pos; u64 end;)
+ASYNC(punch_range, struct inode *inode; u64 pos; u64 end; u64 first; u64 last;)
 {
-	u64 first, last;
-
 	ASYNC_BEGIN;
 	f->end = min(f->end, align_up(f->inode->size, PAGE_SIZE));
 	if (f->pos >= f->end)
@@ -396,10 +401,10 @@ ASYNC(punch_range, struct inode *inode; u64 pos; u64 end;)
 		if (RESULT < 0)
 			ASYNC_RETURN(RESULT);
 	}
-	first = align_up(f->pos, PAGE_SIZE) >> ext4_of(f->inode)->block_bits;
-	last = align_down(f->end, PAGE_SIZE) >> ext4_of(f->inode)->block_bits;
-	if (first < last) {
-		AWAIT(ext4_free_range, .inode = f->inode, .start = (u32)first, .end = last);
+	f->first = align_up(f->pos, PAGE_SIZE) >> ext4_of(f->inode)->block_bits;
+	f->last = align_down(f->end, PAGE_SIZE) >> ext4_of(f->inode)->block_bits;
+	if (f->first < f->last) {
+		AWAIT(ext4_free_range, .inode = f->inode, .start = (u32)f->first, .end = f->last);
 		if (RESULT < 0)
 			ASYNC_RETURN(RESULT);
 	}

@@ -41,8 +41,8 @@ static bool delayed_at(struct ext4_node *node, u32 block, u64 *end)
 	return in;
 }
 
-/* Adds [start, end), which no range holds. 0 or -ENOMEM. */
-static long delayed_add(struct ext4_node *node, u32 start, u32 end)
+/* Adds [start, end), which no range holds, from the reserve if it must be. 0 or -ENOMEM. */
+static long delayed_add(struct ext4_node *node, u32 start, u32 end, bool reserve)
 {
 	struct rb_node **link = &node->delayed.root, *parent = NULL;
 	struct ext4_delayed *range = node->last_delayed;
@@ -56,7 +56,7 @@ static long delayed_add(struct ext4_node *node, u32 start, u32 end)
 			return 0;
 		}
 	}
-	range = kmalloc(sizeof(*range));
+	range = reserve ? kmalloc_reserve(sizeof(*range)) : kmalloc(sizeof(*range));
 	if (!range)
 		return -ENOMEM;
 	range->start = start;
@@ -93,7 +93,7 @@ static u32 delayed_remove(struct ext4_node *node, u32 start, u64 end)
 
 			range->end = from;
 			/* Without memory the rest is forgotten here, and its reservation kept until the inode goes. */
-			if (delayed_add(node, to, behind))
+			if (delayed_add(node, to, behind, true))
 				node->lost_delayed += behind - to;
 		} else if (from > range->start) {
 			range->end = from;
@@ -500,7 +500,7 @@ ASYNC(pages_prepare, PAGE_CACHE_PREPARE_ARGS struct ext4_map map; u64 first; u64
 		f->error = !has_extents(node) ? -EOPNOTSUPP : blocks_reserve(fs, n) ? 0 : -ENOSPC;
 		if (f->error)
 			break;
-		f->error = delayed_add(node, (u32)f->at, (u32)f->at + n);
+		f->error = delayed_add(node, (u32)f->at, (u32)f->at + n, false);
 		if (f->error) {
 			blocks_unreserve(fs, n);
 			break;

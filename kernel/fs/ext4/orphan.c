@@ -91,10 +91,8 @@ static u32 orphan_checksum(const struct ext4 *fs, const struct inode *file, cons
 }
 
 /* The blocks of the orphan file. */
-ASYNC(orphan_file_clean, struct ext4 *fs; struct inode *file; u32 at; u32 i; struct buffer *buffer; u32 cleaned; long error;)
+ASYNC(orphan_file_clean, struct ext4 *fs; struct inode *file; u32 at; u32 i; u32 number; struct buffer *buffer; u32 cleaned; long error;)
 {
-	u32 number;
-
 	ASYNC_BEGIN;
 	AWAIT(ext4_iget, .fs = f->fs, .number = f->fs->super->orphan_file_inum, .orphan = true);
 	if (IS_ERR((void *)RESULT))
@@ -114,10 +112,10 @@ ASYNC(orphan_file_clean, struct ext4 *fs; struct inode *file; u32 at; u32 i; str
 			break;
 		}
 		for (f->i = 0; f->i < orphan_slots(f->fs) && !f->error; f->i++) {
-			number = ((u32 *)f->buffer->data)[f->i];
-			if (!number)
+			f->number = ((u32 *)f->buffer->data)[f->i];
+			if (!f->number)
 				continue;
-			AWAIT(orphan_clean, .fs = f->fs, .number = number);
+			AWAIT(orphan_clean, .fs = f->fs, .number = f->number);
 			f->error = RESULT;
 			f->cleaned++;
 			AWAIT(ext4_begin, .fs = f->fs);

@@ -30,8 +30,10 @@
  *     resumption in async_corrupt(); use if/else, or choose first and await after the switch;
  *   - one AWAIT a line (the line is the resume point, and what a backtrace shows).
  *
- * The result of an async function is one long: a value, or a negative errno. A frame that finds no room makes
- * the await yield -ENOMEM. Frame fields that the AWAIT does not name start as zero.
+ * The result of an async function is one long: a value, or a negative errno. Frame fields that the AWAIT does not name start as
+ * zero. If there is no memory for the callee's frame the caller waits for some (memory_wait), then evaluates the arguments
+ * again; with AWAIT_TRY the await yields -ENOMEM instead, and the callee has not begun. Shallow functions, locks and
+ * waits among them, never need memory.
  */
 #ifndef LICHEN_ASYNC_H
 #define LICHEN_ASYNC_H
@@ -40,7 +42,11 @@
 
 struct task;
 
-enum async_poll { PENDING, READY };
+enum async_poll {
+	PENDING,
+	READY,
+	STARVED, /* of async_call() alone: not begun, for want of memory */
+};
 
 /* What is constant about an async function: one static object each, found by backtraces through the frame. */
 struct async_fn {
@@ -48,6 +54,7 @@ struct async_fn {
 	const char *name;
 	const char *file;
 	u32 frame_size; /* bytes, header included, a multiple of 16 */
+	bool shallow;	/* never fails for want of memory: see ASYNC_DEFINE_SHALLOW */
 };
 
 struct async_frame {
@@ -58,13 +65,16 @@ struct async_frame {
 };
 #define ASYNC_FRAME_SEGMENT 1u /* first in an overflow segment: popping it frees the segment */
 
+/* The end of every segment that only shallow functions use. */
+#define ASYNC_SLACK 288
+
 /*
  * The async stack of a task: a first segment inside the task's own memory, and overflow segments from the
  * slab, which go as soon as they are empty.
  */
 struct async_stack {
 	struct async_frame *top;
-	char *sp, *limit; /* free room of the current segment */
+	char *sp, *limit; /* free room of the current segment; ASYNC_SLACK bytes behind limit are its too */
 	long result;	  /* of the await that finished last */
 	struct async_segment *segment; /* NULL while in the first one */
 };
@@ -72,7 +82,9 @@ struct async_stack {
 /* Gives the task `bytes` of memory at `base` as its first segment. */
 void async_stack_init(struct async_stack *stack, void *base, size_t bytes);
 /* Room for a frame when the segment is full: NULL if there is no memory. Never blocks. */
-void *async_push_slow(struct async_stack *stack, size_t bytes);
+void *async_push_slow(struct async_stack *stack, const struct async_fn *fn, size_t bytes);
+/* Who frees memory at once, without waiting, and says whether there was any; called where no spinlock is held. */
+void async_set_reclaim(bool (*reclaim)(void));
 void async_pop_slow(struct async_stack *stack, struct async_frame *frame);
 /* A frame resumed at a point it does not have: a bug of the kernel. */
 void __noreturn async_corrupt(const struct async_frame *frame);
@@ -84,19 +96,22 @@ enum async_poll async_resume(struct task *self);
 /* Pushes a frame without stepping it: for tasks that begin. NULL without memory. */
 struct async_frame *async_prepare(struct task *self, struct async_frame *caller, const struct async_fn *fn,
 	const void *args, size_t args_size);
-/* Calls a function through its descriptor: for AWAIT_OP and the executor's first step. */
+/*
+ * Calls a function through its descriptor: for AWAIT_OP and the executor's first step. Without memory the result is -ENOMEM,
+ * and READY, or with a caller STARVED.
+ */
 enum async_poll async_call(struct task *self, struct async_frame *caller, const struct async_fn *fn,
 	const void *args, size_t args_size);
 
 /* Every struct task begins with its async stack; task.h asserts it. */
 #define ASYNC_STACK(self) ((struct async_stack *)(self))
 
-static __always_inline void *async_push(struct async_stack *stack, size_t bytes)
+static __always_inline void *async_push(struct async_stack *stack, const struct async_fn *fn, size_t bytes)
 {
 	char *p = stack->sp;
 
-	if (unlikely((size_t)(stack->limit - p) < bytes))
-		return async_push_slow(stack, bytes);
+	if (unlikely(stack->limit - p < (long)bytes))
+		return async_push_slow(stack, fn, bytes);
 	stack->sp = p + bytes;
 	return p;
 }
@@ -126,6 +141,21 @@ static __always_inline void async_pop(struct async_stack *stack, struct async_fr
 		.name = #afn,                                                                     \
 		.file = __FILE__,                                                                  \
 		.frame_size = sizeof(struct afn##_frame),                                         \
+	};                                                                                         \
+	enum async_poll afn##_step(struct task *self, struct afn##_frame *f)
+
+/*
+ * The same for one that must never fail for want of memory, because who calls it cannot go on without: locks, waits. Its
+ * frame and all that it pushes (`below` bytes) fit into the slack that each segment keeps for such functions.
+ */
+#define ASYNC_DEFINE_SHALLOW(afn, below)                                                          \
+	_Static_assert(sizeof(struct afn##_frame) + (below) <= ASYNC_SLACK, "not shallow: " #afn); \
+	const struct async_fn afn##_fn = {                                                        \
+		.step = (enum async_poll (*)(struct task *, void *))afn##_step,                   \
+		.name = #afn,                                                                     \
+		.file = __FILE__,                                                                  \
+		.frame_size = sizeof(struct afn##_frame),                                         \
+		.shallow = true,                                                                  \
 	};                                                                                         \
 	enum async_poll afn##_step(struct task *self, struct afn##_frame *f)
 
@@ -171,35 +201,61 @@ static __always_inline void async_pop(struct async_stack *stack, struct async_fr
 		return READY;                                                                      \
 	} while (0)
 
-/* Calls async function `callee` with its frame fields as named arguments; its result is RESULT. */
+/*
+ * Calls async function `callee` with its frame fields as named arguments; its result is RESULT. Arguments are taken from the
+ * frame, or from locals that are set before ASYNC_BEGIN: the compiler says so else (use AWAIT_TRY, or the frame).
+ */
 #define AWAIT(callee, ...)                                                                         \
 	do {                                                                                       \
+		struct callee##_frame *_callee;                                                    \
+		while (unlikely(!(_callee = async_push(ASYNC_STACK(self), &callee##_fn,            \
+					  sizeof(struct callee##_frame))))) {                      \
+			ASYNC_WAIT_FOR_MEMORY:;                                                    \
+		}                                                                                  \
 		f->async.resume = __LINE__;                                                        \
-		if (ASYNC_ENTER(callee, &f->async, __VA_ARGS__) == PENDING)                        \
+		if (ASYNC_STEP(callee, _callee, &f->async, __VA_ARGS__) == PENDING)                \
 			return PENDING;                                                            \
 		fallthrough;                                                                       \
 	case __LINE__:;                                                                            \
 	} while (0)
 
-/* Pushes the callee's frame and steps it at once. */
-#define ASYNC_ENTER(callee, caller_frame, ...)                                                     \
-	({                                                                                         \
-		struct callee##_frame *_callee =                                                   \
-			async_push(ASYNC_STACK(self), sizeof(struct callee##_frame));              \
-		enum async_poll _poll = READY;                                                     \
-		if (likely(_callee)) {                                                             \
-			*_callee = (struct callee##_frame){                                        \
-				.async = {.fn = &callee##_fn,                                      \
-					.caller = (caller_frame),                                  \
-					.flags = async_frame_flags(ASYNC_STACK(self), _callee)},   \
-				__VA_ARGS__};                                                      \
-			ASYNC_STACK(self)->top = &_callee->async;                                  \
-			_poll = callee##_step(self, _callee);                                      \
-		} else {                                                                           \
+/* The same, but -ENOMEM if it cannot begin. Any arguments. */
+#define AWAIT_TRY(callee, ...)                                                                     \
+	do {                                                                                       \
+		struct callee##_frame *_callee;                                                    \
+		f->async.resume = __LINE__;                                                        \
+		_callee = async_push(ASYNC_STACK(self), &callee##_fn, sizeof(struct callee##_frame)); \
+		if (unlikely(!_callee))                                                            \
 			RESULT = -12; /* ENOMEM */                                                 \
-		}                                                                                  \
-		_poll;                                                                             \
+		else if (ASYNC_STEP(callee, _callee, &f->async, __VA_ARGS__) == PENDING)           \
+			return PENDING;                                                            \
+		fallthrough;                                                                       \
+	case __LINE__:;                                                                            \
+	} while (0)
+
+/* Makes a pushed frame of `callee`, and steps it at once. */
+#define ASYNC_STEP(callee, pushed, caller_frame, ...)                                              \
+	({                                                                                         \
+		*(pushed) = (struct callee##_frame){                                               \
+			.async = {.fn = &callee##_fn,                                              \
+				.caller = (caller_frame),                                          \
+				.flags = async_frame_flags(ASYNC_STACK(self), (pushed))},          \
+			__VA_ARGS__};                                                              \
+		ASYNC_STACK(self)->top = &(pushed)->async;                                         \
+		callee##_step(self, (pushed));                                                     \
 	})
+
+/* In the line of an await: until there may be memory for its frame. */
+#define ASYNC_RETRY (1u << 31) /* in `resume`, besides the line */
+#define ASYNC_WAIT_FOR_MEMORY                                                                      \
+	f->async.resume = __LINE__ | ASYNC_RETRY;                                                  \
+	if (async_wait_for_memory(self, &f->async) == PENDING)                                     \
+		return PENDING;                                                                    \
+	fallthrough;                                                                               \
+	case __LINE__ | ASYNC_RETRY
+
+/* Steps memory_wait. */
+enum async_poll async_wait_for_memory(struct task *self, struct async_frame *caller);
 
 struct async_segment {
 	struct async_segment *below;
@@ -224,12 +280,23 @@ static __always_inline u32 async_frame_flags(struct async_stack *stack, void *fr
  */
 #define AWAIT_OP(fn, op, ...)                                                                      \
 	do {                                                                                       \
+		enum async_poll _poll;                                                             \
 		f->async.resume = __LINE__;                                                        \
-		if (async_call(self, &f->async, (fn), &(struct op##_args){__VA_ARGS__},            \
-			    sizeof(struct op##_args)) == PENDING)                                  \
-			return PENDING;                                                            \
+		while (unlikely((_poll = async_call(self, &f->async, (fn), &(struct op##_args){__VA_ARGS__}, \
+					 sizeof(struct op##_args))) != READY)) {                   \
+			if (_poll == PENDING)                                                      \
+				return PENDING;                                                    \
+			ASYNC_WAIT_FOR_MEMORY:;                                                    \
+			f->async.resume = __LINE__;                                                \
+		}                                                                                  \
 		fallthrough;                                                                       \
 	case __LINE__:;                                                                            \
 	} while (0)
+
+/*
+ * Until there may be memory: what can be freed at once is, what can be written is, in the end a process is killed. Never fails;
+ * shallow. The result of the await before stays. kernel/mm/reclaim.c.
+ */
+ASYNC_DECLARE(memory_wait, long result;);
 
 #endif

@@ -90,7 +90,7 @@ u64 mm_note_peak(struct mm *mm);
  */
 enum fault_access { FAULT_READ, FAULT_WRITE, FAULT_EXEC };
 ASYNC_DECLARE(mm_fault, struct mm *mm; u64 address; u32 access; struct page *page; struct file *file; struct page_cache *cache;
-	u64 index; long error; u32 need; u32 tries;);
+	u64 index; long error; u32 need; u32 tries; u32 starved;);
 /* The part that needs no I/O and no waiting: 0, -EAGAIN (AWAIT(mm_fault)), or mm_fault's errors. */
 long mm_fault_fast(struct mm *mm, u64 address, enum fault_access access);
 
@@ -132,8 +132,16 @@ void mm_unmap_file_range(struct page_cache *cache, u64 start, u64 end, bool only
 /* Makes every mapping of one page read-only: before it is written back, so that a later store is noticed. */
 void mm_protect_file_page(struct page_cache *cache, u64 index);
 
-/* A page in any case that memory can be had for: reclaims, waits, kills as a last resort. The page (as long), or -ENOMEM. */
-ASYNC_DECLARE(page_alloc_wait, u32 order; u32 flags; u32 tries;);
+/*
+ * A page in any case that memory can be had for: reclaims, waits, kills as a last resort. The page (as long), or -ENOMEM: the task is
+ * dying, or it took too long; not if it `must`. Shallow.
+ */
+ASYNC_DECLARE(page_alloc_wait, u32 order; u32 flags; u32 tries; bool must; u64 written;);
+/*
+ * After an allocation with these flags, or one of the kernel's own objects that go with it, has failed: until there are pages
+ * again, 0, or -ENOMEM. tries: how often the caller was here before.
+ */
+ASYNC_DECLARE(memory_wait_for, u32 flags; u32 tries;);
 
 #define MMAP_MIN_ADDRESS 0x10000ull
 #define STACK_GUARD	 (256 * PAGE_SIZE) /* kept free below an area that grows down */

@@ -79,12 +79,15 @@ static inline bool page_clear(struct page *page, u32 flag)
 struct memory_info {
 	u64 total, free;	   /* pages, both zones */
 	u64 pool_total, pool_free; /* of these, in the pool */
+	u64 kept;		   /* of the free ones, private: for frames */
 	u64 cached, dirty, writeback, anonymous, slab, tables;
 };
 void memory_info(struct memory_info *info);
 /* What the owners of pages report, in pages. */
 enum memory_counter { MEMORY_CACHED, MEMORY_DIRTY, MEMORY_WRITEBACK, MEMORY_ANONYMOUS, MEMORY_SLAB, MEMORY_TABLES, MEMORY_COUNTERS };
 void memory_count(enum memory_counter counter, s64 delta);
+/* So many more bytes (or less) of private memory are kept for ALLOC_NOFAIL_RESERVE. */
+void page_reserve_frames(s64 bytes);
 /* Called when free memory gets low, from any context: may wake, no more. */
 void page_set_reclaim(void (*kick)(void));
 bool pool_is_separate(void); /* a driver domain sees the pool */

@@ -68,7 +68,7 @@ struct page *page_cache_find(struct page_cache *cache, u64 index);
  * The same, read from the file if need be, with up to `ahead` pages that follow; fault: with what lies around. RESULT is
  * the page (as long), or -errno. Past the end: a zero page.
  */
-ASYNC_DECLARE(page_cache_get, struct page_cache *cache; u64 index; u32 ahead; bool fault; struct page *page;);
+ASYNC_DECLARE(page_cache_get, struct page_cache *cache; u64 index; u32 ahead; bool fault; u32 starved; struct page *page;);
 /* Waits until none of PAGE_LOCKED, PAGE_WRITEBACK that are asked for is set. Uninterruptible. */
 ASYNC_DECLARE(page_wait, struct page *page; u32 flags; u32 ticket;);
 /* Locked: nobody else fills, truncates or reclaims it. */
@@ -84,11 +84,14 @@ void page_cache_dirty(struct page *page);
  */
 ASYNC_DECLARE(page_cache_read, struct page_cache *cache; struct kiov *to; u64 pos; u64 done; struct page *page;);
 ASYNC_DECLARE(page_cache_write, struct page_cache *cache; struct kiov *from; u64 pos; u64 done; u64 n; u64 copied;
-	u64 limit; struct page *page; struct kiov_mark mark; long error; bool filling;);
+	u64 limit; struct page *page; struct kiov_mark mark; long error; u32 starved; bool filling;);
 
-/* Writes dirty pages of [start, end) bytes and waits for them: 0 or the first error. */
+/*
+ * Writes dirty pages of [start, end) bytes and waits for them: 0 or the first error. What could not be written for want of memory
+ * (-ENOMEM) stays dirty; after any other error it is clean, and lost.
+ */
 ASYNC_DECLARE(page_cache_sync, struct page_cache *cache; u64 start; u64 end; struct page **pages; u64 index; u32 count; u32 room;
-	long error; struct page *one;);
+	long error; long failed; u32 starved; struct page *one;);
 /*
  * After inode->size was set to `size`: drops pages that lie beyond, zeroes the tail of the last one, unmaps. Waits for pages being
  * read or written. 0, or -errno if the tail could not be read.

@@ -137,7 +137,7 @@ struct process {
 };
 
 /* The most bytes that a thread blocked in a call has, all of it: task, registers, vector state, first async segment. */
-#define THREAD_BYTES 2560
+#define THREAD_BYTES 2688
 
 struct thread {
 	struct task task; /* first: a task pointer of a thread is a thread pointer */

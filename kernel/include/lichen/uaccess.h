@@ -73,7 +73,7 @@ static inline void kiov_rewind(struct kiov *iov, const struct kiov_mark *mark)
 	iov->left = mark->left;
 }
 /* After a short copy: 0 or -EFAULT. */
-ASYNC_DECLARE(kiov_fault_in, struct kiov *iov; bool write;);
+ASYNC_DECLARE(kiov_fault_in, struct kiov *iov; bool write; char *address; size_t n;);
 
 /* User memory may lie below this only. */
 #define USER_END (1ull << 48)

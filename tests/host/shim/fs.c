@@ -202,10 +202,21 @@ void mm_unmap_file_range(struct page_cache *cache, u64 start, u64 end, bool only
 void mm_protect_file_page(struct page_cache *cache, u64 index)
 {
 }
-ASYNC_DEFINE(page_alloc_wait)
+ASYNC_DEFINE_SHALLOW(page_alloc_wait, sizeof(struct task_yield_frame))
+{
+	struct page *page;
+
+	ASYNC_BEGIN;
+	while (!(page = page_alloc(f->order, f->flags)))
+		AWAIT_TRY(task_yield);
+	ASYNC_RETURN((long)page);
+	ASYNC_END;
+}
+ASYNC_DEFINE(memory_wait_for)
 {
 	ASYNC_BEGIN;
-	ASYNC_RETURN(-12);
+	AWAIT(task_yield);
+	ASYNC_RETURN(0);
 	ASYNC_END;
 }
 void locks_free(struct inode *inode)

@@ -458,6 +458,20 @@ void shim_pool_separate(bool yes)
 void memory_count(enum memory_counter counter, s64 delta)
 {
 }
+void page_reserve_frames(s64 bytes)
+{
+}
+
+/* Memory that ran out by shim_fail_allocations() is there the next time. kernel/mm/reclaim.c has the real one. */
+#pragma weak memory_wait_fn
+#pragma weak memory_wait_step
+ASYNC_DEFINE_SHALLOW(memory_wait, sizeof(struct task_yield_frame))
+{
+	ASYNC_BEGIN;
+	AWAIT_TRY(task_yield);
+	ASYNC_RETURN(f->result);
+	ASYNC_END;
+}
 
 void page_set_reclaim(void (*kick)(void))
 {
