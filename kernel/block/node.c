@@ -61,9 +61,10 @@ ASYNC(cache_read, PAGE_CACHE_READ_ARGS u32 whole; u32 tail; struct block_segment
 		f->error = RESULT;
 	}
 	for (u32 i = 0; i < f->count; i++) {
-		if (!f->error)
-			page_set(f->pages[i], PAGE_UPTODATE);
-		page_unlock(f->pages[i]);
+		if (likely(!f->error))
+			page_filled(f->pages[i]);
+		else
+			page_unlock(f->pages[i]);
 	}
 	ASYNC_RETURN(f->error);
 	ASYNC_END;

@@ -132,53 +132,76 @@ ASYNC_DEFINE(block_flush)
 	ASYNC_END;
 }
 
-/* Gathers bytes from f->done on, at most `room` segments; neighbours in memory become one. Bytes taken. */
-static u32 gather(struct block_io_pages_frame *f, u32 room)
+/* How many of the pages from `at` on are neighbours in memory, `end` being the first that is not ours. */
+static u32 neighbours(struct page **pages, u32 at, u32 end)
+{
+	u32 next = at + 1;
+
+	while (next < end && pages[next] == pages[at] + (next - at))
+		next++;
+	return next - at;
+}
+
+static u32 page_count(const struct block_io_pages_frame *f)
+{
+	return (u32)div_round_up(f->offset + f->bytes, PAGE_SIZE);
+}
+
+/* Segments that all of it needs, as long as the device takes any length. */
+static u32 stretches(const struct block_io_pages_frame *f)
+{
+	u32 n = 0, pages = page_count(f);
+
+	for (u32 at = 0; at < pages; n++)
+		at += neighbours(f->pages, at, pages);
+	return n;
+}
+
+/* Gathers bytes from f->done on, at most f->room segments; neighbours in memory become one. Bytes taken. */
+static u64 gather(struct block_io_pages_frame *f)
 {
 	u64 at = f->offset + f->done, end = min((u64)f->offset + f->bytes, at + f->device->max_sectors * BLOCK_SECTOR), begin = at;
-	struct block_segment *segment = NULL;
-	u32 n = 0;
+	u32 n = 0, pages = page_count(f), most = f->device->max_segment_bytes;
 
-	room = min(room, f->device->max_segments);
-	while (at < end) {
-		u32 in_page = (u32)(at & (PAGE_SIZE - 1)), bytes = (u32)min(PAGE_SIZE - in_page, end - at);
-		phys_addr_t phys = page_phys(f->pages[at >> PAGE_SHIFT]) + in_page;
+	while (at < end && n < f->room) {
+		u32 page = (u32)(at / PAGE_SIZE), in_page = (u32)(at % PAGE_SIZE);
+		u64 bytes = min((u64)neighbours(f->pages, page, pages) * PAGE_SIZE - in_page, end - at);
 
-		if (segment && segment->address + segment->bytes == phys && segment->bytes + bytes <= f->device->max_segment_bytes) {
-			segment->bytes += bytes;
-		} else {
-			if (n == room)
-				break;
-			segment = &f->segments[n++];
-			*segment = (struct block_segment){phys, bytes};
-		}
-		at += bytes;
+		f->segments[n++] = (struct block_segment){page_phys(f->pages[page]) + in_page, (u32)min(bytes, (u64)most)};
+		at += f->segments[n - 1].bytes;
 	}
 	f->request.segment_count = n;
-	return (u32)(at - begin);
+	return at - begin;
+}
+
+/* Where the segments of a request go: as many as it needs, or as there is memory for. */
+static void segments_room(struct block_io_pages_frame *f)
+{
+	f->segments = f->own_segments;
+	f->room = min((u32)ARRAY_SIZE(f->own_segments), f->device->max_segments);
+	if (page_count(f) > ARRAY_SIZE(f->own_segments) && stretches(f) > ARRAY_SIZE(f->own_segments)) {
+		u32 room = min(stretches(f), f->device->max_segments);
+		struct block_segment *segments = kmalloc(sizeof(*segments) * room);
+
+		if (segments) { /* else it is slower, but it goes on */
+			f->segments = segments;
+			f->room = room;
+		}
+	}
 }
 
 ASYNC_DEFINE(block_io_pages)
 {
-	u32 pages, room;
-
 	ASYNC_BEGIN;
-	f->segments = f->own_segments;
-	pages = (u32)((f->offset + f->bytes + PAGE_SIZE - 1) / PAGE_SIZE);
-	if (pages > ARRAY_SIZE(f->own_segments)) {
-		f->segments = kmalloc(sizeof(*f->segments) * min(pages, f->device->max_segments));
-		if (!f->segments) /* slower, but it goes on */
-			f->segments = f->own_segments;
-	}
+	segments_room(f);
 	while (f->done < f->bytes && !f->error) {
-		room = f->segments == f->own_segments ? (u32)ARRAY_SIZE(f->own_segments) : (u32)((f->offset + f->bytes + PAGE_SIZE - 1) / PAGE_SIZE);
 		f->request = (struct block_request){
 			.op = f->op,
 			.sector = f->sector + f->done / BLOCK_SECTOR,
 			.segments = f->segments,
 			.task = self,
 		};
-		f->taken = gather(f, room);
+		f->taken = gather(f);
 		block_submit(f->device, &f->request);
 		AWAIT(block_wait, .request = &f->request);
 		f->error = RESULT;

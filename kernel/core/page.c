@@ -150,7 +150,7 @@ static struct page *alloc_cached(struct zone *zone, struct cpu_pages *cache)
 	if (!cache->count) {
 		spin_lock(&zone->lock);
 		while (cache->count < CPU_BATCH && (page = zone_alloc(zone, 0))) {
-			list_add(&cache->pages, &page->list);
+			list_add_tail(&cache->pages, &page->list); /* neighbours come out as neighbours */
 			cache->count++;
 		}
 		spin_unlock(&zone->lock);
@@ -199,6 +199,20 @@ u64 page_allocations(void)
 	return sum;
 }
 
+/* What every allocated block begins with. */
+static inline void page_begin(struct page *page, unsigned order)
+{
+	page->order = order;
+	atomic_store_explicit(&page->flags, page->flags & PAGE_POOL, memory_order_relaxed);
+	atomic_store_explicit(&page->mapcount, 0, memory_order_relaxed);
+	page->cache = NULL;
+	page->index = 0;
+	page->executable = NULL;
+	page->private = NULL;
+	list_init(&page->list);
+	atomic_store_explicit(&page->refcount, 1, memory_order_relaxed);
+}
+
 struct page *page_alloc(unsigned order, unsigned flags)
 {
 	u32 index = separate && flags & ALLOC_POOL ? ZONE_POOL : ZONE_PRIVATE;
@@ -225,19 +239,45 @@ struct page *page_alloc(unsigned order, unsigned flags)
 	irq_restore(irqs);
 	if (unlikely(!page))
 		return NULL;
-	page->order = order;
-	atomic_store_explicit(&page->flags, page->flags & PAGE_POOL, memory_order_relaxed);
-	atomic_store_explicit(&page->mapcount, 0, memory_order_relaxed);
-	page->cache = NULL;
-	page->index = 0;
-	page->executable = NULL;
-	page->private = NULL;
-	list_init(&page->list);
-	atomic_store_explicit(&page->refcount, 1, memory_order_relaxed);
+	page_begin(page, order);
 	if (flags & ALLOC_ZERO)
 		for (u32 i = 0; i < 1u << order; i++)
 			page_zero(page_address(page + i));
 	return page;
+}
+
+u32 page_alloc_run(struct page **pages, u32 n, unsigned flags)
+{
+	u32 index = separate && flags & ALLOC_POOL ? ZONE_POOL : ZONE_PRIVATE, taken = 0;
+	struct zone *zone = &zones[index];
+	unsigned long irqs;
+
+	if (unlikely(!n))
+		return 0;
+	/* Near the end of memory page_alloc decides what is left for whom. */
+	if (unlikely(n == 1 || atomic_load_explicit(&zone->free_pages, memory_order_relaxed) < zone->low + n)) {
+		pages[0] = page_alloc(0, flags);
+		return pages[0] ? 1 : 0;
+	}
+	irqs = irq_save();
+	spin_lock(&zone->lock);
+	for (u32 order = ORDERS - 1; taken < n;) {
+		struct page *block;
+
+		while (1u << order > n - taken)
+			order--;
+		block = zone_alloc(zone, order);
+		if (!block && !order--)
+			break;
+		for (u32 i = 0; block && i < 1u << order; i++)
+			pages[taken++] = block + i;
+	}
+	spin_unlock(&zone->lock);
+	cpu_page_allocations[cpu_id()].count += taken;
+	irq_restore(irqs);
+	for (u32 i = 0; i < taken; i++)
+		page_begin(pages[i], 0);
+	return taken;
 }
 
 static void page_free(struct page *page)
@@ -284,6 +324,18 @@ void page_put(struct page *page)
 	kassert(before);
 	if (before == 1)
 		page_free(page);
+}
+
+void page_put_run(struct page **pages, u32 n)
+{
+	for (u32 i = 0; i < n; i++) {
+		u32 before = atomic_fetch_sub_explicit(&pages[i]->refcount, 1, memory_order_acq_rel);
+
+		if (unlikely(before <= 1)) {
+			kassert(before);
+			page_free(pages[i]);
+		}
+	}
 }
 
 void page_set_reclaim(void (*kick)(void))

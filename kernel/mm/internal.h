@@ -71,6 +71,13 @@ struct page *anon_page_alloc(bool zero, u32 flags);
 /* --- pagecache.c --- */
 /* A new page for the cache, locked, with a reference: NULL if one is there already, -ENOMEM. cache->lock held. */
 struct page *cache_add(struct page_cache *cache, u64 index);
+/*
+ * New pages for the cache from `index` on, up to the first that is there already: how many, or -ENOMEM. They are locked, which keeps them: they
+ * have no reference but the cache's. cache->lock held.
+ */
+long cache_add_run(struct page_cache *cache, u64 index, u32 n, struct page **pages);
+/* UPTODATE pages from `index` on, up to the first that is not there: how many, referenced. */
+u32 cache_find_run(struct page_cache *cache, u64 index, u32 n, struct page **pages);
 /* Takes a locked page out; the cache's reference is dropped. cache->lock not held. */
 void cache_remove(struct page_cache *cache, struct page *page);
 /* The same if it is clean and only the cache and `users` others know it: whether it went. Unmaps it first. */
@@ -89,6 +96,7 @@ static inline u32 cache_alloc_flags(const struct page_cache *cache)
 
 /* --- reclaim.c --- */
 void lru_add(struct page *page);
+void lru_add_run(struct page **pages, u32 n);
 void lru_remove(struct page *page);
 
 /* --- oom.c --- */

@@ -76,6 +76,17 @@ void page_unlock(struct page *page)
 	page_clear_wake(page, PAGE_LOCKED);
 }
 
+void page_filled(struct page *page)
+{
+	u32 old = atomic_load_explicit(&page->flags, memory_order_relaxed);
+
+	while (!atomic_compare_exchange_weak_explicit(&page->flags, &old,
+		(old | PAGE_UPTODATE) & ~(u32)(PAGE_LOCKED | PAGE_WAITERS), memory_order_acq_rel, memory_order_relaxed))
+		;
+	if (old & PAGE_WAITERS)
+		wait_wake_match(queue_of(page), ~0u, key_is, (u64)page);
+}
+
 ASYNC_DEFINE_SHALLOW(page_lock, sizeof(struct page_wait_frame) + sizeof(struct wait_on_frame))
 {
 	ASYNC_BEGIN;
@@ -127,6 +138,67 @@ struct page *cache_add(struct page_cache *cache, u64 index)
 	if (!page_test(page, PAGE_SHMEM))
 		lru_add(page);
 	return page;
+}
+
+long cache_add_run(struct page_cache *cache, u64 index, u32 n, struct page **pages)
+{
+	u32 flags = PAGE_LOCKED | (cache->ops->read || cache->ops->write ? 0 : PAGE_SHMEM), count;
+	u64 next = index;
+	long added;
+
+	if (radix_next(&cache->pages, &next))
+		n = (u32)min((u64)n, next - index);
+	if (!n)
+		return 0;
+	count = page_alloc_run(pages, n, cache_alloc_flags(cache));
+	if (!count)
+		return -ENOMEM;
+	for (u32 i = 0; i < count; i++) {
+		pages[i]->cache = cache;
+		pages[i]->index = index + i;
+		/* nobody else knows it yet */
+		atomic_store_explicit(&pages[i]->flags, pages[i]->flags | flags, memory_order_relaxed);
+	}
+	added = radix_insert_run(&cache->pages, index, (void **)pages, count);
+	for (u32 i = added > 0 ? (u32)added : 0; i < count; i++) {
+		pages[i]->cache = NULL;
+		page_put(pages[i]);
+	}
+	if (added <= 0)
+		return added;
+	cache->count += (u64)added;
+	memory_count(MEMORY_CACHED, added);
+	if (!(flags & PAGE_SHMEM))
+		lru_add_run(pages, (u32)added);
+	return added;
+}
+
+u32 cache_find_run(struct page_cache *cache, u64 index, u32 n, struct page **pages)
+{
+	u32 count = 0;
+
+	spin_lock(&cache->lock);
+	while (count < n) {
+		void *const *leaf = radix_leaf(&cache->pages, index + count);
+		u32 slot = (u32)((index + count) & (RADIX_LEAF - 1)), end = min(slot + n - count, RADIX_LEAF);
+
+		if (!leaf)
+			break;
+		for (; slot < end; slot++) {
+			struct page *page = leaf[slot];
+			u32 flags = page ? atomic_load_explicit(&page->flags, memory_order_acquire) : 0;
+
+			if (!(flags & PAGE_UPTODATE))
+				goto out;
+			atomic_fetch_add_explicit(&page->refcount, 1, memory_order_relaxed);
+			if (!(flags & PAGE_REFERENCED))
+				page_set(page, PAGE_REFERENCED);
+			pages[count++] = page;
+		}
+	}
+out:
+	spin_unlock(&cache->lock);
+	return count;
 }
 
 /* --- dirt --- */

@@ -131,13 +131,13 @@ static void prune(struct radix_tree *tree, u64 key)
 	}
 }
 
-long radix_insert(struct radix_tree *tree, u64 key, void *item)
+/* The leaf for `key`, made if need be; NULL without memory. */
+static struct radix_node *leaf_make(struct radix_tree *tree, u64 key)
 {
 	struct radix_node *node;
-	long error = grow(tree, key);
 
-	if (error)
-		return error;
+	if (grow(tree, key))
+		return NULL;
 	node = tree->root;
 	for (u32 level = tree->height - 1; level > 0; level--) {
 		u32 i = slot_of(key, level);
@@ -146,17 +146,49 @@ long radix_insert(struct radix_tree *tree, u64 key, void *item)
 			node->slot[i] = kzalloc(sizeof(*node));
 			if (!node->slot[i]) {
 				prune(tree, key);
-				return -ENOMEM;
+				return NULL;
 			}
 			node->present |= BIT(i);
 		}
 		node = node->slot[i];
 	}
-	if (node->slot[slot_of(key, 0)])
+	return node;
+}
+
+long radix_insert(struct radix_tree *tree, u64 key, void *item)
+{
+	struct radix_node *leaf = leaf_make(tree, key);
+
+	if (!leaf)
+		return -ENOMEM;
+	if (leaf->slot[slot_of(key, 0)])
 		return -EEXIST;
-	node->slot[slot_of(key, 0)] = item;
-	node->present |= BIT(slot_of(key, 0));
+	leaf->slot[slot_of(key, 0)] = item;
+	leaf->present |= BIT(slot_of(key, 0));
 	return 0;
+}
+
+long radix_insert_run(struct radix_tree *tree, u64 key, void *const *items, u32 n)
+{
+	u32 done = 0;
+
+	while (done < n) {
+		u32 slot = slot_of(key + done, 0), room = min(n - done, SLOTS - slot);
+		struct radix_node *leaf = leaf_make(tree, key + done);
+		u64 taken;
+
+		if (!leaf)
+			return done ? (long)done : -ENOMEM;
+		taken = leaf->present >> slot;
+		if (taken)
+			room = min(room, (u32)__builtin_ctzll(taken));
+		if (!room)
+			break;
+		memcpy(&leaf->slot[slot], items + done, room * sizeof(*items));
+		leaf->present |= ~0ull >> (SLOTS - room) << slot;
+		done += room;
+	}
+	return done;
 }
 
 void *radix_remove(struct radix_tree *tree, u64 key)

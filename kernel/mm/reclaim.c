@@ -28,6 +28,15 @@ void lru_add(struct page *page)
 	spin_unlock(&lru_lock);
 }
 
+void lru_add_run(struct page **pages, u32 n)
+{
+	spin_lock(&lru_lock);
+	for (u32 i = 0; i < n; i++)
+		list_add_tail(&lru, &pages[i]->list);
+	lru_count += n;
+	spin_unlock(&lru_lock);
+}
+
 void lru_remove(struct page *page)
 {
 	spin_lock(&lru_lock);

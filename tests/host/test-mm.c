@@ -52,8 +52,7 @@ ASYNC(disk_read, PAGE_CACHE_READ_ARGS u32 i;)
 		memset(page_address(f->pages[f->i]), 0, PAGE_SIZE);
 		if (f->index + f->i < FILE_PAGES)
 			*(u64 *)page_address(f->pages[f->i]) = disk[f->index + f->i];
-		page_set(f->pages[f->i], PAGE_UPTODATE);
-		page_unlock(f->pages[f->i]);
+		page_filled(f->pages[f->i]);
 	}
 	ASYNC_END;
 }

@@ -61,6 +61,57 @@ static void check_walk(const struct radix_tree *tree, bool marked)
 	CHECK(i >= KEYS);
 }
 
+/* Runs of items between others: as far as the first key that has one, or as memory goes. */
+static void test_runs(void)
+{
+	enum { SPAN = 5 * RADIX_LEAF };
+	static char objects[SPAN];
+	static void *run[SPAN];
+	struct radix_tree tree = {0};
+	bool there[SPAN] = {0};
+
+	for (int round = 0; round < 3000; round++) {
+		u32 at = (u32)rand() % SPAN, n = 1 + (u32)rand() % (SPAN - at), gap = 0;
+		u64 base = round % 3 == 0 ? ~0ull - SPAN + 1 : 0;
+		long done;
+
+		if (tree.root && !(rand() % 4)) {
+			for (u32 i = 0; i < SPAN; i++)
+				if (there[i])
+					CHECK(radix_remove(&tree, i) == &objects[i]);
+			memset(there, 0, sizeof(there));
+			CHECK(!tree.root);
+		}
+		if (base && tree.root)
+			base = 0;
+		shim_fail_allocations(round % 2 ? 0 : 3);
+		while (gap < n && !there[at + gap])
+			gap++;
+		for (u32 i = 0; i < n; i++)
+			run[i] = &objects[at + i];
+		done = radix_insert_run(&tree, base + at, run, n);
+		CHECK(done == (long)gap || (round % 2 == 0 && (done == -ENOMEM || (done > 0 && done < (long)gap && (at + done) % RADIX_LEAF == 0))));
+		for (u32 i = 0; i < n; i++) {
+			if ((long)i < done)
+				there[at + i] = true;
+			CHECK(radix_find(&tree, base + at + i) == (there[at + i] ? run[i] : NULL));
+		}
+		if (base)
+			for (u32 i = 0; i < n && there[at + i]; i++) {
+				CHECK(radix_remove(&tree, base + at + i) == run[i]);
+				there[at + i] = false;
+			}
+		else if (rand() % 2 && there[at]) {
+			CHECK(radix_remove(&tree, at) == &objects[at]);
+			there[at] = false;
+		}
+	}
+	for (u32 i = 0; i < SPAN; i++)
+		if (there[i])
+			radix_remove(&tree, i);
+	CHECK(!tree.root && shim_allocated() == 0);
+}
+
 int main(void)
 {
 	struct radix_tree tree = {0};
@@ -113,5 +164,6 @@ int main(void)
 		items[i] = NULL;
 	}
 	CHECK(!tree.root && shim_allocated() == 0);
+	test_runs();
 	return CHECK_RESULT();
 }

@@ -8,25 +8,67 @@
 
 	.text
 
+/* 64 bytes at \offset from x1 to x0, or what of it can be before the fault */
+	.macro	load_user_64 offset, fault
+	may_fault \fault, ldtr x3, [x1, #\offset]
+	may_fault \fault, ldtr x4, [x1, #\offset + 8]
+	may_fault \fault, ldtr x5, [x1, #\offset + 16]
+	may_fault \fault, ldtr x6, [x1, #\offset + 24]
+	may_fault \fault, ldtr x7, [x1, #\offset + 32]
+	may_fault \fault, ldtr x8, [x1, #\offset + 40]
+	may_fault \fault, ldtr x9, [x1, #\offset + 48]
+	may_fault \fault, ldtr x10, [x1, #\offset + 56]
+	stp	x3, x4, [x0, #\offset]
+	stp	x5, x6, [x0, #\offset + 16]
+	stp	x7, x8, [x0, #\offset + 32]
+	stp	x9, x10, [x0, #\offset + 48]
+	.endm
+
+	.macro	store_user_64 offset, fault
+	ldp	x3, x4, [x1, #\offset]
+	ldp	x5, x6, [x1, #\offset + 16]
+	ldp	x7, x8, [x1, #\offset + 32]
+	ldp	x9, x10, [x1, #\offset + 48]
+	may_fault \fault, sttr x3, [x0, #\offset]
+	may_fault \fault, sttr x4, [x0, #\offset + 8]
+	may_fault \fault, sttr x5, [x0, #\offset + 16]
+	may_fault \fault, sttr x6, [x0, #\offset + 24]
+	may_fault \fault, sttr x7, [x0, #\offset + 32]
+	may_fault \fault, sttr x8, [x0, #\offset + 40]
+	may_fault \fault, sttr x9, [x0, #\offset + 48]
+	may_fault \fault, sttr x10, [x0, #\offset + 56]
+	.endm
+
+/*
+ * The unprivileged forms move one register and have no write-back: long copies go by 256 bytes, which is as far as their
+ * offsets reach. x11: where the last of these steps ends, by x1.
+ */
+	.macro	copy_256 step
+	cmp	x2, #256
+	b.lo	200f
+	bic	x11, x2, #255
+	add	x11, x1, x11
+100:	\step	0, 256f
+	\step	64, 256f
+	\step	128, 256f
+	\step	192, 256f
+	add	x1, x1, #256
+	add	x0, x0, #256
+	cmp	x1, x11
+	b.ne	100b
+	and	x2, x2, #255
+200:
+	.endm
+
 /* size_t uaccess_copy_from(x0 = void *to, x1 = user from, x2 = n) */
 	.globl	uaccess_copy_from
 	.balign	64
 uaccess_copy_from:
+	copy_256 load_user_64
 	cmp	x2, #64
 	b.lo	2f
-1:	may_fault 64f, ldtr x3, [x1]
-	may_fault 64f, ldtr x4, [x1, #8]
-	may_fault 64f, ldtr x5, [x1, #16]
-	may_fault 64f, ldtr x6, [x1, #24]
-	may_fault 64f, ldtr x7, [x1, #32]
-	may_fault 64f, ldtr x8, [x1, #40]
-	may_fault 64f, ldtr x9, [x1, #48]
-	may_fault 64f, ldtr x10, [x1, #56]
+1:	load_user_64 0, 64f
 	add	x1, x1, #64
-	stp	x3, x4, [x0]
-	stp	x5, x6, [x0, #16]
-	stp	x7, x8, [x0, #32]
-	stp	x9, x10, [x0, #48]
 	add	x0, x0, #64
 	sub	x2, x2, #64
 	cmp	x2, #64
@@ -65,7 +107,11 @@ uaccess_copy_from:
 8:	mov	x0, #0
 	ret
 
-/* Faults: what is left is known by the step; then byte by byte. */
+/* Faults: what is left is known by the step; then byte by byte. In the last step of 256 the rest is x2's, too. */
+256:	sub	x11, x11, x1
+	and	x2, x2, #255
+	add	x2, x2, x11
+	b	64f
 32:	and	x2, x2, #63
 	b	64f
 16:	and	x2, x2, #31
@@ -89,20 +135,10 @@ uaccess_copy_from:
 	.globl	uaccess_copy_to
 	.balign	64
 uaccess_copy_to:
+	copy_256 store_user_64
 	cmp	x2, #64
 	b.lo	2f
-1:	ldp	x3, x4, [x1]
-	ldp	x5, x6, [x1, #16]
-	ldp	x7, x8, [x1, #32]
-	ldp	x9, x10, [x1, #48]
-	may_fault 64f, sttr x3, [x0]
-	may_fault 64f, sttr x4, [x0, #8]
-	may_fault 64f, sttr x5, [x0, #16]
-	may_fault 64f, sttr x6, [x0, #24]
-	may_fault 64f, sttr x7, [x0, #32]
-	may_fault 64f, sttr x8, [x0, #40]
-	may_fault 64f, sttr x9, [x0, #48]
-	may_fault 64f, sttr x10, [x0, #56]
+1:	store_user_64 0, 64f
 	add	x1, x1, #64
 	add	x0, x0, #64
 	sub	x2, x2, #64
@@ -147,6 +183,10 @@ uaccess_copy_to:
 8:	mov	x0, #0
 	ret
 
+256:	sub	x11, x11, x1
+	and	x2, x2, #255
+	add	x2, x2, x11
+	b	64f
 32:	and	x2, x2, #63
 	b	64f
 16:	and	x2, x2, #31

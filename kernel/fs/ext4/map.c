@@ -327,9 +327,10 @@ ASYNC(pages_read, PAGE_CACHE_READ_ARGS struct ext4_map map; u64 pos; u64 end; u6
 			pages_zero(f->pages, f->index << PAGE_SHIFT, size, f->end);
 	}
 	for (u32 i = 0; i < f->count; i++) {
-		if (!f->error)
-			page_set(f->pages[i], PAGE_UPTODATE);
-		page_unlock(f->pages[i]);
+		if (likely(!f->error))
+			page_filled(f->pages[i]);
+		else
+			page_unlock(f->pages[i]);
 	}
 	ASYNC_RETURN(f->error);
 	ASYNC_END;

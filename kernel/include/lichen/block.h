@@ -114,7 +114,7 @@ ASYNC_DECLARE(block_io, struct block_device *device; enum block_op op; u32 segme
  * in the first page on, both multiples of a sector. 0 or -errno.
  */
 ASYNC_DECLARE(block_io_pages, struct block_device *device; enum block_op op; u32 offset; u64 sector; struct page **pages; u64 bytes;
-	u64 done; u32 taken; struct block_segment *segments; struct block_segment own_segments[2]; long error;
+	u64 done; u64 taken; u32 room; struct block_segment *segments; struct block_segment own_segments[2]; long error;
 	struct block_request request;);
 /* Makes all completed writes durable; a device without a volatile cache has nothing to do. */
 ASYNC_DECLARE(block_flush, struct block_device *device;);

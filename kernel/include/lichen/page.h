@@ -50,11 +50,17 @@ struct page {
 
 /* 2^order contiguous pages with reference count 1, or NULL. Never blocks; kicks reclaim when memory gets low. */
 struct page *page_alloc(unsigned order, unsigned flags);
-/* Successful calls since boot: for tests of hot paths. */
+/*
+ * Up to n single pages with reference count 1 each, in as few stretches of neighbours as there is room for: how many. Fewer than n
+ * when memory is short, 0 where page_alloc yields NULL. Never zeroed.
+ */
+u32 page_alloc_run(struct page **pages, u32 n, unsigned flags);
+/* Pages allocated since boot, a block as one: for tests of hot paths. */
 u64 page_allocations(void);
 void page_get(struct page *page);
 /* Drops a reference; the last one frees the block. */
 void page_put(struct page *page);
+void page_put_run(struct page **pages, u32 n); /* the same for each */
 
 phys_addr_t page_phys(const struct page *page);
 struct page *phys_page(phys_addr_t phys); /* NULL where there is no RAM of ours */

@@ -19,7 +19,7 @@ struct page_cache;
 
 /*
  * Fill `count` consecutive pages from index on: they are locked and in the cache; the file system reads (beyond the end of
- * file: zeroes), marks each UPTODATE or not, and unlocks it (page_unlock), also on errors. 0 or -errno.
+ * file: zeroes), then lets each go, after which it may be gone: page_filled, or on errors page_unlock. 0 or -errno.
  */
 #define PAGE_CACHE_READ_ARGS struct page_cache *cache; struct page **pages; u32 count; u64 index;
 struct page_cache_read_args { PAGE_CACHE_READ_ARGS };
@@ -75,6 +75,8 @@ ASYNC_DECLARE(page_wait, struct page *page; u32 flags; u32 ticket;);
 ASYNC_DECLARE(page_lock, struct page *page;);
 bool page_trylock(struct page *page);
 void page_unlock(struct page *page);
+/* A locked page holds what the file says: UPTODATE, and unlocked. */
+void page_filled(struct page *page);
 /* Under a reference. It will be written back in at most 5 s, or by sync. */
 void page_cache_dirty(struct page *page);
 
@@ -82,7 +84,7 @@ void page_cache_dirty(struct page *page);
  * The file operations of files that are cached: bytes, or -errno. The inode's size rules; write extends it.
  * The caller of write holds inode->lock and has set the times.
  */
-ASYNC_DECLARE(page_cache_read, struct page_cache *cache; struct kiov *to; u64 pos; u64 done; struct page *page;);
+ASYNC_DECLARE(page_cache_read, struct page_cache *cache; struct kiov *to; u64 pos; u64 done; long error; struct page *page;);
 ASYNC_DECLARE(page_cache_write, struct page_cache *cache; struct kiov *from; u64 pos; u64 done; u64 n; u64 copied;
 	u64 limit; struct page *page; struct kiov_mark mark; long error; u32 starved; bool filling;);
 

@@ -12,10 +12,13 @@ struct radix_tree {
 };
 
 void *radix_find(const struct radix_tree *tree, u64 key);
+#define RADIX_LEAF 64u
 /* The 64 slots of keys align_down(key, 64) and up (NULL where there is no item), or NULL if there are none. */
 void *const *radix_leaf(const struct radix_tree *tree, u64 key);
 /* 0, -EEXIST, -ENOMEM. The new item is not marked. */
 long radix_insert(struct radix_tree *tree, u64 key, void *item);
+/* n items under consecutive keys, up to the first key that has one: how many went in, -ENOMEM: none for want of memory. */
+long radix_insert_run(struct radix_tree *tree, u64 key, void *const *items, u32 n);
 /* The item, or NULL; empty nodes are freed. */
 void *radix_remove(struct radix_tree *tree, u64 key);
 /* Puts another item where one is, the mark stays: the old one, or NULL if there was none (nothing happens). */

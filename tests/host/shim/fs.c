@@ -228,6 +228,9 @@ void notify_free(struct inode *inode)
 void lru_add(struct page *page)
 {
 }
+void lru_add_run(struct page **pages, u32 n)
+{
+}
 void lru_remove(struct page *page)
 {
 }

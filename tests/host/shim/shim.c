@@ -393,6 +393,21 @@ struct page *page_alloc(unsigned order, unsigned flags)
 	return page;
 }
 
+u32 page_alloc_run(struct page **pages, u32 n, unsigned flags)
+{
+	u32 taken = 0;
+
+	while (taken < n && (pages[taken] = page_alloc(0, flags)))
+		taken++;
+	return taken;
+}
+
+void page_put_run(struct page **pages, u32 n)
+{
+	for (u32 i = 0; i < n; i++)
+		page_put(pages[i]);
+}
+
 void page_get(struct page *page)
 {
 	atomic_fetch_add(&page->refcount, 1);
