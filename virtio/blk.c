@@ -153,16 +153,20 @@ static void blk_interrupt(struct virtqueue *queue)
 	struct block_request *request;
 	unsigned long flags = spin_lock_irqsave(&queue->lock);
 	const char *broken;
+	bool any = false; /* who polls may have found nothing */
 	u32 head, bytes;
 
 	do {
-		while ((request = virtqueue_take(queue, &head, &bytes)))
+		while ((request = virtqueue_take(queue, &head, &bytes))) {
 			block_request_done(request, blk_result(q, request, head, bytes));
+			any = true;
+		}
 	} while (virtqueue_rearm(queue));
 	if (unlikely(!list_empty(&q->pending)))
 		pending_offer(queue);
 	broken = queue->broken;
-	queue->device->resets = 0;
+	if (likely(any))
+		queue->device->resets = 0;
 	spin_unlock_irqrestore(&queue->lock, flags);
 	if (unlikely(broken))
 		virtio_device_fail(queue->device, broken);

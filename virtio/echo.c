@@ -93,16 +93,20 @@ static void echo_interrupt(struct virtqueue *queue)
 	struct block_request *request;
 	unsigned long flags = spin_lock_irqsave(&queue->lock);
 	const char *broken;
+	bool any = false; /* who polls may have found nothing */
 	u32 head, bytes;
 
 	do {
-		while ((request = virtqueue_take(queue, &head, &bytes)))
+		while ((request = virtqueue_take(queue, &head, &bytes))) {
 			block_request_done(request, 0);
+			any = true;
+		}
 	} while (virtqueue_rearm(queue));
 	if (unlikely(!list_empty(&q->pending)))
 		pending_offer(queue);
 	broken = queue->broken;
-	queue->device->resets = 0;
+	if (likely(any))
+		queue->device->resets = 0;
 	spin_unlock_irqrestore(&queue->lock, flags);
 	if (unlikely(broken))
 		virtio_device_fail(queue->device, broken);
@@ -148,52 +152,99 @@ static void echo_restore(struct virtio_device *device, bool offer)
 
 /* --- the file --- */
 
-/* One round trip with the first bytes of iov, as far as they lie in one page: their number, or -errno. */
-ASYNC(echo_round_trip, struct file *file; struct kiov *iov; enum block_op op; bool hipri; struct page *page; struct block_segment segment;
-	struct block_request request;)
-{
-	u64 address = (u64)(uintptr_t)f->iov->segment->iov_base + f->iov->offset;
-	long error;
+/* A round trip in a frame. */
+struct echo_trip {
+	struct echo *echo;
+	u64 address;
+	struct page *page; /* of it, once it is pinned */
+	struct block_segment segment;
+	struct block_request request;
+};
 
+/* Pins the page, without waiting: mm_pin_page_fast's results; -EINVAL for the kernel's own buffers, which nobody has a use for. */
+static long echo_pin(struct echo_trip *trip, const struct kiov *iov, struct task *self)
+{
+	u64 address = (u64)(uintptr_t)iov->segment->iov_base + iov->offset;
+
+	if (unlikely(iov->kernel))
+		return -EINVAL;
+	trip->address = address;
+	/* As far as it lies in one page. */
+	trip->segment.bytes = (u32)min(min(iov->left, (size_t)iov->segment->iov_len - iov->offset), PAGE_SIZE - (address & (PAGE_SIZE - 1)));
+	return mm_pin_page_fast(thread_of(self)->mm, address, trip->request.op == BLOCK_READ, true, &trip->page);
+}
+
+/* Submits, and waits if the answer comes soon: true when it is there. The frame was zero. */
+static bool echo_send(struct echo_trip *trip, struct task *self)
+{
+	trip->segment.address = page_phys(trip->page) + (trip->address & (PAGE_SIZE - 1));
+	trip->request.segments = &trip->segment;
+	trip->request.segment_count = 1;
+	trip->request.task = self;
+	echo_submit(trip->echo, &trip->request);
+	return block_poll(&trip->request, self);
+}
+
+/* Bytes, or -errno. */
+static long echo_end(struct echo_trip *trip, struct kiov *iov)
+{
+	page_put(trip->page);
+	if (unlikely(trip->request.status))
+		return trip->request.status;
+	kiov_skip(iov, trip->segment.bytes);
+	return trip->segment.bytes;
+}
+
+/* What was begun without waiting (`error`: of the pin) goes on with it. */
+ASYNC(echo_wait, struct echo_trip *trip; struct kiov *iov; long error;)
+{
 	ASYNC_BEGIN;
-	if (unlikely(f->iov->kernel))
-		ASYNC_RETURN(-EINVAL);
-	f->segment.bytes = (u32)min(min(f->iov->left, (size_t)f->iov->segment->iov_len - f->iov->offset), PAGE_SIZE - (address & (PAGE_SIZE - 1)));
-	if (unlikely(!f->segment.bytes))
-		ASYNC_RETURN(0);
-	error = mm_pin_page_fast(thread_of(self)->mm, address, f->op == BLOCK_READ, true, &f->page);
-	if (unlikely(error)) {
-		if (error == -EAGAIN) {
-			AWAIT(mm_pin_page, .mm = thread_of(self)->mm, .address = address, .write = f->op == BLOCK_READ, .device = true, .page = &f->page);
-			error = RESULT;
-		}
-		if (error)
-			ASYNC_RETURN(error);
+	if (f->error == -EAGAIN) {
+		AWAIT(mm_pin_page, .mm = thread_of(self)->mm, .address = f->trip->address, .write = f->trip->request.op == BLOCK_READ,
+			.device = true, .page = &f->trip->page);
+		f->error = RESULT;
+		if (!f->error)
+			echo_send(f->trip, self);
 	}
-	f->segment.address = page_phys(f->page) + (address & (PAGE_SIZE - 1));
-	f->request = (struct block_request){.op = f->op, .segments = &f->segment, .segment_count = 1, .task = self, .hipri = f->hipri};
-	echo_submit(f->file->private, &f->request);
-	AWAIT(block_wait, .request = &f->request);
-	page_put(f->page);
-	if (unlikely(RESULT < 0))
-		ASYNC_RETURN(RESULT);
-	kiov_skip(f->iov, f->segment.bytes);
-	ASYNC_RETURN(f->segment.bytes);
+	if (f->error)
+		ASYNC_RETURN(f->error);
+	AWAIT(block_wait, .request = &f->trip->request);
+	ASYNC_RETURN(echo_end(f->trip, f->iov));
 	ASYNC_END;
 }
 
-ASYNC(echo_read, FILE_READ_ARGS)
+ASYNC(echo_read, FILE_READ_ARGS struct echo_trip trip;)
 {
+	long error;
+
 	ASYNC_BEGIN;
-	AWAIT(echo_round_trip, .file = f->file, .iov = f->to, .op = BLOCK_READ, .hipri = f->flags & RWF_HIPRI);
+	if (!f->to->left)
+		ASYNC_RETURN(0);
+	f->trip.echo = f->file->private;
+	f->trip.request.op = BLOCK_READ;
+	f->trip.request.hipri = f->flags & RWF_HIPRI;
+	error = echo_pin(&f->trip, f->to, self);
+	if (likely(!error) && likely(echo_send(&f->trip, self)))
+		ASYNC_RETURN(echo_end(&f->trip, f->to));
+	AWAIT(echo_wait, .trip = &f->trip, .iov = f->to, .error = error);
 	ASYNC_RETURN(RESULT);
 	ASYNC_END;
 }
 
-ASYNC(echo_write, FILE_WRITE_ARGS)
+ASYNC(echo_write, FILE_WRITE_ARGS struct echo_trip trip;)
 {
+	long error;
+
 	ASYNC_BEGIN;
-	AWAIT(echo_round_trip, .file = f->file, .iov = f->from, .op = BLOCK_WRITE, .hipri = f->flags & RWF_HIPRI);
+	if (!f->from->left)
+		ASYNC_RETURN(0);
+	f->trip.echo = f->file->private;
+	f->trip.request.op = BLOCK_WRITE;
+	f->trip.request.hipri = f->flags & RWF_HIPRI;
+	error = echo_pin(&f->trip, f->from, self);
+	if (likely(!error) && likely(echo_send(&f->trip, self)))
+		ASYNC_RETURN(echo_end(&f->trip, f->from));
+	AWAIT(echo_wait, .trip = &f->trip, .iov = f->from, .error = error);
 	ASYNC_RETURN(RESULT);
 	ASYNC_END;
 }

@@ -16,11 +16,11 @@
 
 void virtqueue_poll(struct virtqueue *queue, const _Atomic u32 *state, u32 pending, struct task *self, bool hipri)
 {
-	u64 soon = clock_ticks_of(SOON_NS), deadline;
+	u64 limit = clock_ticks_of(hipri ? HIPRI_NS : SOON_NS), deadline;
 
-	if (!hipri && queue->latency >= soon)
+	if (!hipri && queue->latency >= limit)
 		return;
-	deadline = clock_ticks() + (hipri ? clock_ticks_of(HIPRI_NS) : soon);
+	deadline = clock_ticks() + limit;
 	while (atomic_load_explicit(state, memory_order_acquire) == pending) {
 		u16 seen = *(volatile u16 *)&queue->used_seen;
 		bool moved;

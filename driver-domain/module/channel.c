@@ -236,27 +236,25 @@ static u64 poll_deadline(const struct channel *channel)
 	return last;
 }
 
-/* One look at each watched ring; of a single one for as long as nothing happens. */
-static void poll_wait(struct channel *channel, u64 deadline)
+/*
+ * One look at a watched ring; at a single one for as long as nothing happens. Serves it. The turns
+ * that it waited.
+ */
+static unsigned long poll_one(struct channel *channel, struct watch *watch, u64 deadline)
 {
-	unsigned int i;
+	struct lichen_spin spin = {
+		.index = &watch->ring->available->idx,
+		.seen = watch->ring->next,
+		.stop = &channel->attention,
+		.flags = (const unsigned int *)&current_thread_info()->flags,
+		.mask = _TIF_NEED_RESCHED,
+		.deadline = deadline,
+	};
+	unsigned long turns = lichen_spin(&spin);
 
-	for (i = 0; i < channel->watched; i++) {
-		const struct watch *watch = channel->watches[i];
-		struct lichen_spin spin = {
-			.index = &watch->ring->available->idx,
-			.seen = watch->ring->next,
-			.stop = &channel->attention,
-			.flags = (const unsigned int *)&current_thread_info()->flags,
-			.mask = _TIF_NEED_RESCHED,
-			.deadline = channel->watched == 1 ? deadline : 0,
-		};
-		unsigned long turns = lichen_spin(&spin);
-
-		slot_count(watch->slot, spins, turns + !turns);
-	}
-	if (channel->watched > 1)
-		cpu_relax();
+	if (vring_waiting(watch->ring))
+		slot_kicked(watch->slot, BIT_ULL(watch->queue));
+	return turns;
 }
 
 /*
@@ -265,20 +263,35 @@ static void poll_wait(struct channel *channel, u64 deadline)
  */
 static void channel_poll(struct channel *channel)
 {
-	u64 deadline;
+	unsigned long round = 0, turns;
 	unsigned int i;
+	u64 deadline;
 
 	while ((deadline = poll_deadline(channel))) {
-		poll_wait(channel, deadline);
-		for (i = 0; i < channel->watched; i++) {
-			struct watch *watch = channel->watches[i];
+		if (channel->watched == 1) {
+			struct watch *watch = channel->watches[0];
 
-			if (vring_waiting(watch->ring))
-				slot_kicked(watch->slot, BIT_ULL(watch->queue));
+			turns = poll_one(channel, watch, deadline);
+			if (turns)
+				slot_count(watch->slot, spins, turns);
+		} else {
+			/* A turn for each, without WFE. */
+			for (i = 0; i < channel->watched; i++) {
+				struct watch *watch = channel->watches[i];
+
+				poll_one(channel, watch, 0);
+				slot_count(watch->slot, spins, 1);
+			}
+			cpu_relax();
 		}
-		cond_resched();
-		if (READ_ONCE(channel->attention) || !single_task_running())
+		if (READ_ONCE(channel->attention))
 			return;
+		/* As often as a few dozen requests: these are calls. */
+		if (round++ % 32 == 31) {
+			cond_resched();
+			if (!single_task_running())
+				return;
+		}
 	}
 	/* They did not come in time: so long at least was the wait. */
 	for (i = 0; i < channel->watched; i++)

@@ -127,7 +127,10 @@ ASYNC_DEFINE(block_direct)
 		if (!f->taken)
 			break;
 		block_submit(f->device, &f->request);
-		AWAIT(block_wait, .request = &f->request);
+		if (!block_poll(&f->request, self))
+			AWAIT(block_wait, .request = &f->request);
+		else
+			RESULT = f->request.status;
 		direct_unpin(f);
 		if (RESULT < 0) {
 			f->error = RESULT;

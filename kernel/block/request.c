@@ -94,11 +94,6 @@ ASYNC_DEFINE_SHALLOW(block_wait, 0)
 
 		if (likely(state == BLOCK_DONE))
 			ASYNC_RETURN(f->request->status);
-		if (state == BLOCK_PENDING && f->request->poll && !f->polled) {
-			f->polled = true;
-			f->request->poll(f->request, self);
-			continue;
-		}
 		if (state == BLOCK_PENDING)
 			return PENDING; /* block_request_done wakes us: a spurious wake steps this again */
 		relax();
@@ -117,6 +112,8 @@ ASYNC_DEFINE(block_io)
 		.task = self,
 	};
 	block_submit(f->device, &f->request);
+	if (block_poll(&f->request, self))
+		ASYNC_RETURN(f->request.status);
 	AWAIT(block_wait, .request = &f->request);
 	ASYNC_RETURN(RESULT);
 	ASYNC_END;

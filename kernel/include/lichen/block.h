@@ -42,7 +42,7 @@ struct block_request {
 	struct list node;  /* the driver's, when the ring is full */
 	/*
 	 * Set by the driver if it can look for completions itself: does so for a while if that is likely to be shorter than an
-	 * interrupt, or if `hipri`, and no other task wants the CPU. block_wait calls it.
+	 * interrupt, or if `hipri`, and no other task wants the CPU. See block_poll.
 	 */
 	void (*poll)(struct block_request *request, struct task *self);
 	void *queue; /* the driver's, for poll */
@@ -104,7 +104,14 @@ void block_release(struct block_device *device, void *owner);
  */
 void block_submit(struct block_device *device, struct block_request *request);
 /* Until a request with task = self is done: its status. Uninterruptible. */
-ASYNC_DECLARE(block_wait, struct block_request *request; bool polled;);
+ASYNC_DECLARE(block_wait, struct block_request *request;);
+/* The same without waiting, or for a short while if that is likely to be enough: true when it is done, with its status. */
+static inline bool block_poll(struct block_request *request, struct task *self)
+{
+	if (likely(request->poll))
+		request->poll(request, self);
+	return atomic_load_explicit(&request->state, memory_order_acquire) == BLOCK_DONE;
+}
 
 /* One request from start to end: 0 or -errno. Uninterruptible. The caller obeys the device's limits. */
 ASYNC_DECLARE(block_io, struct block_device *device; enum block_op op; u32 segment_count; u64 sector; u64 sectors;
