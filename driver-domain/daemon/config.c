@@ -3,7 +3,7 @@
  * /etc/lichen.conf: one device a line, words apart by blanks, '#' starts a comment. The n-th device
  * is slot n.
  *
- *     blk DEVICE [queues=auto|N] [readonly] [id=TEXT]
+ *     blk DEVICE [queues=auto|N] [readonly] [id=TEXT] [without=FEATURE,...]
  *     console port0=DEVICE [portN=DEVICE]... [size=COLUMNSxROWS]
  *     rng DEVICE
  *     echo [queues=auto|N]
@@ -51,6 +51,42 @@ static bool queues_word(struct parser *parser, const char *value)
 	       WRONG(parser, "queues= takes 'auto' or 1 to %d, not '%s'", LICHEN_QUEUES, value);
 }
 
+/* What `without=` takes: the names of virtio 1.2, 2.7 and 5.2.3, in small letters. */
+static const struct {
+	const char *name;
+	unsigned int bit;
+} features[] = {
+	{"indirect_desc", VIRTIO_RING_F_INDIRECT_DESC},
+	{"event_idx", VIRTIO_RING_F_EVENT_IDX},
+	{"seg_max", VIRTIO_BLK_F_SEG_MAX},
+	{"blk_size", VIRTIO_BLK_F_BLK_SIZE},
+	{"flush", VIRTIO_BLK_F_FLUSH},
+	{"topology", VIRTIO_BLK_F_TOPOLOGY},
+	{"mq", VIRTIO_BLK_F_MQ},
+	{"discard", VIRTIO_BLK_F_DISCARD},
+	{"write_zeroes", VIRTIO_BLK_F_WRITE_ZEROES},
+};
+
+static bool without_names(struct parser *parser, const char *names)
+{
+	for (;;) {
+		size_t length = strcspn(names, ",");
+		unsigned int i;
+
+		for (i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+			if (strlen(features[i].name) == length &&
+				!strncmp(names, features[i].name, length))
+				break;
+		if (i == sizeof(features) / sizeof(features[0]))
+			return WRONG(parser, "without= does not know the feature '%.*s'",
+				(int)length, names);
+		parser->line->without |= 1ull << features[i].bit;
+		if (!names[length])
+			return true;
+		names += length + 1;
+	}
+}
+
 static bool block_word(struct parser *parser, const char *word)
 {
 	struct config_line *line = parser->line;
@@ -69,6 +105,8 @@ static bool block_word(struct parser *parser, const char *word)
 		strcpy(line->id, word + 3);
 		return true;
 	}
+	if (!strncmp(word, "without=", 8))
+		return without_names(parser, word + 8);
 	return WRONG(parser, "blk does not know '%s'", word);
 }
 

@@ -117,7 +117,11 @@ static void block_tune(const char *path)
 static int block_attach(const struct config_line *line, int64_t deadline)
 {
 	struct backend_block block = {
-		.slot = line->slot, .queues = line->queues, .read_only = line->read_only};
+		.slot = line->slot,
+		.queues = line->queues,
+		.read_only = line->read_only,
+		.without = line->without,
+	};
 	/* Exclusive: Linux itself cannot mount what another kernel has mounted. */
 	int mode = line->read_only ? O_RDONLY : O_RDWR, error;
 	const char *id;

@@ -15,6 +15,8 @@
 
 #include <linux/ioctl.h>
 #include <linux/types.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ring.h>
 
 struct backend_info {
 	__u32 slots;
@@ -39,7 +41,15 @@ struct backend_block {
 	__u32 read_only;
 	char id[20]; /* what VIRTIO_BLK_T_GET_ID answers, padded with zeroes */
 	__u32 reserved;
+	__u64 without; /* feature bits that are not offered, though they could be */
 };
+
+#define BACKEND_BLOCK_WITHOUT                                                    \
+	(1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX | \
+		1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |   \
+		1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_TOPOLOGY |     \
+		1ull << VIRTIO_BLK_F_MQ | 1ull << VIRTIO_BLK_F_DISCARD |         \
+		1ull << VIRTIO_BLK_F_WRITE_ZEROES)
 
 /* Serve a slot with the echo device (lichen/abi.h). */
 struct backend_echo {

@@ -31,7 +31,9 @@
 /* Data segments that we offer; a chain has a header and a status besides. */
 #define SEGMENTS_MAX (VRING_SEGMENTS - 2)
 /* Ranges of one discard or write-zeroes request. */
-#define RANGES_MAX  16
+#define RANGES_MAX 16
+/* What a request may copy whose buffers the device cannot take as they lie. */
+#define BOUNCE_MAX  (1u << 20)
 #define SECTORS_MAX (UINT_MAX >> SECTOR_SHIFT)
 
 struct block_queue;
@@ -43,7 +45,10 @@ struct block_request {
 	u32 written; /* bytes of the used entry when all goes well */
 	u16 head;
 	bool in_flight;
+	u16 bounced;		  /* segments that `bounce` stands for */
 	struct bio_vec *segments; /* allocated: more than there are inline */
+	void *bounce;		  /* the device's memory instead of the segments' */
+	struct bio_vec bounce_segment;
 	struct bio_vec inline_segments[INLINE_SEGMENTS];
 };
 
@@ -67,6 +72,9 @@ struct block {
 	struct block_device *bdev;
 	u64 features;
 	u64 driver_features;
+	blk_opf_t write; /* a write's operation: write-through when the driver cannot flush */
+	u32 block_mask;	 /* of bytes: logical block size - 1 */
+	u32 dma_mask;	 /* of a buffer's address: what the device does not take */
 	u32 generation;
 	bool started;
 	bool read_only;
@@ -76,6 +84,54 @@ struct block {
 	struct block_queue queues[];
 };
 
+/* ---- buffers that the device cannot take as they lie ---- */
+
+/*
+ * virtio lets a driver cut its data anywhere. A disk's controller wants aligned addresses, and pieces of whole blocks: what
+ * does not fit goes through memory of ours.
+ */
+static bool request_bounce(struct block_request *request, u32 length)
+{
+	struct bio *bio = &request->bio;
+	struct block *block = request->queue->block;
+	blk_opf_t opf = bio->bi_opf;
+	sector_t sector = bio->bi_iter.bi_sector;
+	bio_end_io_t *end = bio->bi_end_io;
+	void *to;
+
+	slot_count(block->slot->index, allocations, 1);
+	if (length <= BOUNCE_MAX)
+		request->bounce = alloc_pages_exact(length, GFP_NOIO | __GFP_NOWARN);
+	if (!request->bounce)
+		return false;
+	to = request->bounce;
+	for (unsigned int i = 0; op_is_write(opf) && i < bio->bi_vcnt; i++) {
+		memcpy_from_bvec(to, &bio->bi_io_vec[i]);
+		to += bio->bi_io_vec[i].bv_len;
+	}
+	request->bounced = bio->bi_vcnt;
+	bio_init(bio, block->bdev, &request->bounce_segment, 1, opf);
+	bio->bi_iter.bi_sector = sector;
+	bio->bi_end_io = end;
+	__bio_add_page(bio, virt_to_page(request->bounce), length, 0);
+	slot_count(block->slot->index, bytes_copied, length);
+	return true;
+}
+
+static void request_unbounce(struct block_request *request, u8 status)
+{
+	struct bio_vec *to = request->segments ?: request->inline_segments;
+	void *from = request->bounce;
+
+	if (!op_is_write(request->bio.bi_opf) && status == VIRTIO_BLK_S_OK)
+		for (unsigned int i = 0; i < request->bounced; i++) {
+			memcpy_to_bvec(&to[i], from);
+			from += to[i].bv_len;
+		}
+	free_pages_exact(request->bounce, request->bounce_segment.bv_len);
+	request->bounce = NULL;
+}
+
 /* ---- the end of a request ---- */
 
 static void request_end(struct block_request *request, u8 status)
@@ -84,6 +140,8 @@ static void request_end(struct block_request *request, u8 status)
 	struct block *block = queue->block;
 	unsigned long flags;
 
+	if (unlikely(request->bounce))
+		request_unbounce(request, status);
 	if (unlikely(request->segments)) {
 		kfree(request->segments);
 		request->segments = NULL;
@@ -185,12 +243,13 @@ static void chain_write(const struct vring_chain *chain, const void *from, u32 l
 
 /*
  * Add `length` bytes at `offset` of the segments from `first` on to the bio. Physically contiguous
- * memory is contiguous in the page array, so a segment of any length is one bio_vec.
+ * memory is contiguous in the page array, so a segment of any length is one bio_vec. True if the device takes them all.
  */
-static void bio_add_chain(struct bio *bio, const struct vring_chain *chain, unsigned int first,
-	u32 offset, u32 length)
+static bool bio_add_chain(const struct block *block, struct bio *bio,
+	const struct vring_chain *chain, unsigned int first, u32 offset, u32 length)
 {
 	unsigned int i;
+	u32 odd = 0;
 
 	for (i = first; length; i++) {
 		const struct vring_segment *segment = &chain->segment[i];
@@ -204,9 +263,11 @@ static void bio_add_chain(struct bio *bio, const struct vring_chain *chain, unsi
 		data = segment->data + offset;
 		n = min(length, segment->length - offset);
 		__bio_add_page(bio, virt_to_page(data), n, offset_in_page(data));
+		odd |= (offset_in_page(data) & block->dma_mask) | (n & block->block_mask);
 		length -= n;
 		offset = 0;
 	}
+	return likely(!odd);
 }
 
 static void request_read_write(
@@ -222,8 +283,9 @@ static void request_read_write(
 	struct bio_vec *segments = request->inline_segments;
 	struct bio *bio = &request->bio;
 
-	if (!length || length % SECTOR_SIZE || sector > (U64_MAX >> SECTOR_SHIFT) ||
-		(write && block->read_only)) {
+	/* Nobody below checks that a request is one of whole blocks. */
+	if (!length || (length | (u32)sector << SECTOR_SHIFT) & block->block_mask ||
+		sector > (U64_MAX >> SECTOR_SHIFT) || (write && block->read_only)) {
 		request_end(request, VIRTIO_BLK_S_IOERR);
 		return;
 	}
@@ -240,7 +302,11 @@ static void request_read_write(
 		bio, block->bdev, segments, count > INLINE_SEGMENTS ? count : INLINE_SEGMENTS, opf);
 	bio->bi_iter.bi_sector = sector;
 	bio->bi_end_io = request_bio_end;
-	bio_add_chain(bio, chain, first, offset, length);
+	if (!bio_add_chain(block, bio, chain, first, offset, length) &&
+		!request_bounce(request, length)) {
+		request_end(request, VIRTIO_BLK_S_IOERR);
+		return;
+	}
 	if (!write)
 		request->written = length + 1;
 	submit_bio_noacct(bio);
@@ -280,7 +346,8 @@ static void request_ranges(struct block_request *request, const struct vring_cha
 		if (flags & ~(type == VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
 								: 0))
 			status = VIRTIO_BLK_S_UNSUPP;
-		else if (sector > capacity || n > capacity - sector)
+		else if (sector > capacity || n > capacity - sector ||
+			 (sector | n) & block->block_mask >> SECTOR_SHIFT)
 			status = VIRTIO_BLK_S_IOERR;
 	}
 	for (i = 0; i < count && status == VIRTIO_BLK_S_OK; i++) {
@@ -302,8 +369,18 @@ static void request_ranges(struct block_request *request, const struct vring_cha
 		request_end(request, status);
 		return;
 	}
+	/* What went out before one failed ends with it; the first error stays. */
 	if (status != VIRTIO_BLK_S_OK)
-		bio_io_error(last);
+		last->bi_status = BLK_STS_IOERR;
+	/* Zeroes are data: in write-through they are on the disk when they are acknowledged. */
+	if (type == VIRTIO_BLK_T_WRITE_ZEROES && block->write & REQ_FUA) {
+		status = status_of(errno_to_blk_status(submit_bio_wait(last)));
+		bio_put(last);
+		if (status == VIRTIO_BLK_S_OK)
+			status = status_of(errno_to_blk_status(blkdev_issue_flush(block->bdev)));
+		request_end(request, status);
+		return;
+	}
 	last->bi_private = request;
 	last->bi_end_io = request_ranges_end;
 	submit_bio(last);
@@ -344,17 +421,16 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 			__virtio64_to_cpu(true, header.sector));
 		break;
 	case VIRTIO_BLK_T_OUT:
-		request_read_write(request, chain, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE,
-			__virtio64_to_cpu(true, header.sector));
+		request_read_write(
+			request, chain, block->write, __virtio64_to_cpu(true, header.sector));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		request_flush(request);
 		break;
 	case VIRTIO_BLK_T_GET_ID:
-		chain_write(
-			chain, block->id, min_t(u32, sizeof(block->id), chain->writable_bytes - 1));
-		slot_count(block->slot->index, bytes_copied, sizeof(block->id));
-		request->written = chain->writable_bytes;
+		request->written = min_t(u32, sizeof(block->id) + 1, chain->writable_bytes);
+		chain_write(chain, block->id, request->written - 1);
+		slot_count(block->slot->index, bytes_copied, request->written - 1);
 		request_end(request, VIRTIO_BLK_S_OK);
 		break;
 	case VIRTIO_BLK_T_DISCARD:
@@ -459,6 +535,10 @@ static void block_start(struct block *block, u64 features)
 	unsigned int q;
 
 	block->driver_features = features;
+	/* virtio 1.2, 5.2.6.2: a driver that cannot flush sees no volatile write. */
+	block->write = REQ_OP_WRITE | REQ_SYNC | REQ_IDLE;
+	if (!(features & BIT_ULL(VIRTIO_BLK_F_FLUSH)) && bdev_write_cache(block->bdev))
+		block->write |= REQ_FUA;
 	block->started = true;
 	for (q = 0; q < block->queue_count; q++) {
 		int error = block_queue_start(block, &block->queues[q]);
@@ -554,7 +634,25 @@ static const struct slot_operations block_operations = {
 
 /* ---- attach ---- */
 
-static void block_config(struct block *block, struct virtio_blk_config *config)
+static void block_config_ranges(struct block *block, struct virtio_blk_config *config)
+{
+	struct block_device *bdev = block->bdev;
+
+	if (bdev_max_discard_sectors(bdev)) {
+		block->features |= BIT_ULL(VIRTIO_BLK_F_DISCARD);
+		config->max_discard_sectors = __cpu_to_virtio32(true, SECTORS_MAX);
+		config->max_discard_seg = __cpu_to_virtio32(true, RANGES_MAX);
+		config->discard_sector_alignment =
+			__cpu_to_virtio32(true, bdev_discard_granularity(bdev) >> SECTOR_SHIFT);
+	}
+	/* Linux writes zeroes itself for a device that has no command for it. */
+	block->features |= BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES);
+	config->max_write_zeroes_sectors = __cpu_to_virtio32(true, SECTORS_MAX);
+	config->max_write_zeroes_seg = __cpu_to_virtio32(true, RANGES_MAX);
+	config->write_zeroes_may_unmap = 1;
+}
+
+static void block_config(struct block *block, u64 without, struct virtio_blk_config *config)
 {
 	struct block_device *bdev = block->bdev;
 	unsigned int physical = bdev_physical_block_size(bdev),
@@ -573,22 +671,11 @@ static void block_config(struct block *block, struct virtio_blk_config *config)
 	config->num_queues = __cpu_to_virtio16(true, block->queue_count);
 	if (bdev_write_cache(bdev))
 		block->features |= BIT_ULL(VIRTIO_BLK_F_FLUSH);
-	if (block->read_only) {
+	if (block->read_only)
 		block->features |= BIT_ULL(VIRTIO_BLK_F_RO);
-		return;
-	}
-	if (bdev_max_discard_sectors(bdev)) {
-		block->features |= BIT_ULL(VIRTIO_BLK_F_DISCARD);
-		config->max_discard_sectors = __cpu_to_virtio32(true, SECTORS_MAX);
-		config->max_discard_seg = __cpu_to_virtio32(true, RANGES_MAX);
-		config->discard_sector_alignment =
-			__cpu_to_virtio32(true, bdev_discard_granularity(bdev) >> SECTOR_SHIFT);
-	}
-	/* Linux writes zeroes itself for a device that has no command for it. */
-	block->features |= BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES);
-	config->max_write_zeroes_sectors = __cpu_to_virtio32(true, SECTORS_MAX);
-	config->max_write_zeroes_seg = __cpu_to_virtio32(true, RANGES_MAX);
-	config->write_zeroes_may_unmap = 1;
+	else
+		block_config_ranges(block, config);
+	block->features &= ~without;
 }
 
 int block_attach(const struct backend_block *what, struct file *file)
@@ -604,6 +691,10 @@ int block_attach(const struct backend_block *what, struct file *file)
 		return -EINVAL;
 	if (!S_ISBLK(file_inode(file)->i_mode))
 		return -ENOTBLK;
+	if (what->without & ~BACKEND_BLOCK_WITHOUT)
+		return -EINVAL;
+	if (what->without & BIT_ULL(VIRTIO_BLK_F_MQ))
+		queues = 1;
 	if (!queues)
 		queues = clamp(lichen_window.control->frontend_cpus, 1u, (u32)LICHEN_QUEUES);
 	block = kvzalloc(struct_size(block, queues, queues), GFP_KERNEL);
@@ -624,7 +715,9 @@ int block_attach(const struct backend_block *what, struct file *file)
 	block->generation = view.generation;
 	block->read_only =
 		what->read_only || !(file->f_mode & FMODE_WRITE) || bdev_read_only(block->bdev);
-	block_config(block, &config);
+	block->block_mask = bdev_logical_block_size(block->bdev) - 1;
+	block->dma_mask = bdev_dma_alignment(block->bdev);
+	block_config(block, what->without, &config);
 
 	error = slot_attach(&(struct slot_attach){
 		.slot = what->slot,

@@ -136,6 +136,11 @@ static void data_abort(struct cpu *cpu, u64 esr, struct regs *regs)
 		bad_access(cpu, esr, ipa);
 		return;
 	}
+	if (unlikely(mmio.again)) {
+		/* The domain waits, with its interrupts as it has them, not EL2. */
+		asm volatile("yield");
+		return;
+	}
 	if (!mmio.write)
 		finish_load(esr, regs, &mmio);
 	skip_instruction(esr);

@@ -320,10 +320,13 @@ static void show(struct slot *slot)
 
 static void signal(struct slot *slot, u32 bits)
 {
-	slot->interrupt_status |= bits;
-	reg_write(slot, VIRTIO_MMIO_INTERRUPT_STATUS, slot->interrupt_status);
 	if (bits & LICHEN_SIGNAL_CONFIG)
 		reg_write(slot, VIRTIO_MMIO_CONFIG_GENERATION, ++slot->config_generation);
+	/* What still completes while a reset is under way concerns no driver any more. */
+	if (slot->resetting)
+		return;
+	slot->interrupt_status |= bits;
+	reg_write(slot, VIRTIO_MMIO_INTERRUPT_STATUS, slot->interrupt_status);
 	gic_pend(slot->intid);
 }
 

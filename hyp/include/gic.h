@@ -16,6 +16,7 @@ struct mmio {
 	u32 size; /* bytes: 1, 2, 4, 8 */
 	bool write;
 	u64 value;
+	bool again; /* not yet: the access is made once more */
 };
 
 /* Takes the distributor: all SPIs off, everything wired owned by the driver domain. Needs its mapping. */

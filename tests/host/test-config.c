@@ -57,6 +57,18 @@ int main(void)
 	CHECK(config.lines[0].queues == 4 && config.lines[0].read_only &&
 		strlen(config.lines[0].id) == 20);
 
+	CHECK(parse("blk /dev/sda without=flush,indirect_desc\nblk /dev/sdb without=mq without=event_idx\n") ==
+		0);
+	CHECK(config.lines[0].without == (1ull << 9 | 1ull << 28));
+	CHECK(config.lines[1].without == (1ull << 12 | 1ull << 29));
+	CHECK(parse("blk /dev/sda\n") == 0 && !config.lines[0].without);
+
+	expect_wrong("blk /dev/sda without=", "without= does not know the feature ''");
+	expect_wrong("blk /dev/sda without=flush,", "without= does not know the feature ''");
+	expect_wrong("blk /dev/sda without=flus", "without= does not know the feature 'flus'");
+	expect_wrong(
+		"blk /dev/sda without=flushed", "without= does not know the feature 'flushed'");
+	expect_wrong("blk /dev/sda without=version_1", "does not know the feature 'version_1'");
 	expect_wrong("blk\n", "1: a device path is missing");
 	expect_wrong("\n\ntape /dev/st0\n", "3: unknown device 'tape'");
 	expect_wrong("blk nvme0n1", "'nvme0n1' is no absolute path");
