@@ -4,12 +4,13 @@
 #   make test     all tests (TESTS="pattern..." selects)
 #   make check    static checks: format, sparse, thread safety, sources that must not compile, size of the hypervisor
 #   make bench    measure; build/bench/latency.json and report.html. bench-check: and fail if a bound is passed
+#   make soak-fio an hour of fio with verification, Linux as the frontend (SECONDS=n: as long as that)
 #   make clean    remove build/ (the cache under ~/.cache/lichen stays)
 #
 # The parts: hyp, kernel, driver-domain, image. Each is also usable by `make -C`. V=1 shows the commands.
 
 parts := $(foreach d,hyp kernel driver-domain,$(if $(wildcard $(d)/Makefile),$(d)))
-test_parts := $(foreach d,host hyp guest driver bench,$(if $(wildcard tests/$(d)/Makefile),$(d)))
+test_parts := $(foreach d,host hyp guest driver fio bench,$(if $(wildcard tests/$(d)/Makefile),$(d)))
 jobs  := $(shell nproc)
 
 all: $(parts) image
@@ -38,6 +39,10 @@ report-screenshot:
 clean:
 	rm -rf build
 
+soak-fio: all
+	@$(MAKE) --no-print-directory -C tests/fio
+	@tests/fio/soak $(SECONDS)
+
 deps:
 	@scripts/deps
 
@@ -54,5 +59,5 @@ tests: deps $(filter driver-domain,$(parts))
 		scripts/step BUILD tests/$$d $(MAKE) --no-print-directory -k -j$(jobs) -C tests/$$d || status=1; \
 	done; exit $$status
 
-.PHONY: tests all run test check bench bench-check report-screenshot clean deps image $(parts) hyp kernel driver-domain
+.PHONY: tests all run test check bench bench-check report-screenshot soak-fio clean deps image $(parts) hyp kernel driver-domain
 .NOTPARALLEL:
