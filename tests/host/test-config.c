@@ -83,7 +83,8 @@ int main(void)
 	expect_wrong("console port=/dev/a", "ports are");
 	expect_wrong("console port0=/dev/a size=80", "size=");
 	CHECK(parse("echo\necho queues=3\n") == 0 && config.count == 2);
-	CHECK(config.lines[0].kind == CONFIG_ECHO && config.lines[0].queues == 0 && config.lines[1].queues == 3);
+	CHECK(config.lines[0].kind == CONFIG_ECHO && config.lines[0].queues == 0 &&
+		config.lines[1].queues == 3);
 	expect_wrong("echo /dev/null", "echo does not know '/dev/null'");
 	expect_wrong("echo queues=65", "queues=");
 	expect_wrong("rng", "a device path is missing");
