@@ -5,6 +5,7 @@
 #   make check    static checks: format, sparse, thread safety, sources that must not compile, size of the hypervisor
 #   make bench    measure; build/bench/latency.json and report.html. bench-check: and fail if a bound is passed
 #   make soak-fio an hour of fio with verification, Linux as the frontend (SECONDS=n: as long as that)
+#   make bench-peers   the same on Linux alone, under KVM, under Xen (Debian's packages): build/bench/peers.json
 #   make clean    remove build/ (the cache under ~/.cache/lichen stays)
 #
 # The parts: hyp, kernel, driver-domain, image. Each is also usable by `make -C`. V=1 shows the commands.
@@ -36,6 +37,9 @@ bench-check: all
 report-screenshot:
 	@scripts/screenshot build/bench/report.html
 
+bench-peers: all
+	@scripts/bench-peers $(ARGS)
+
 clean:
 	rm -rf build
 
@@ -59,5 +63,5 @@ tests: deps $(filter driver-domain,$(parts))
 		scripts/step BUILD tests/$$d $(MAKE) --no-print-directory -k -j$(jobs) -C tests/$$d || status=1; \
 	done; exit $$status
 
-.PHONY: tests all run test check bench bench-check report-screenshot soak-fio clean deps image $(parts) hyp kernel driver-domain
+.PHONY: tests all run test check bench bench-check report-screenshot soak-fio bench-peers clean deps image $(parts) hyp kernel driver-domain
 .NOTPARALLEL:

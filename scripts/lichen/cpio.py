@@ -41,6 +41,10 @@ class Archive:
         with open(path, "rb") as file:
             self.add(name, file.read(), mode)
 
+    def symlink(self, name, target):
+        self.directory(name.strip("/").rpartition("/")[0])
+        self._member(name.strip("/"), stat.S_IFLNK | 0o777, target.encode())
+
     def character_device(self, name, major, minor, mode=0o600):
         self.directory(name.rpartition("/")[0])
         self._member(name.strip("/"), stat.S_IFCHR | mode, device=(major, minor))
