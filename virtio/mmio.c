@@ -14,6 +14,7 @@
 #include <lichen/string.h>
 #include <lichen/task.h>
 #include <lichen/timer.h>
+#include <lichen/tracing.h>
 #include <asm/errno.h>
 #include <libfdt.h>
 #include <linux/virtio_mmio.h>
@@ -32,6 +33,7 @@ static const struct virtio_driver *const drivers[] = {
 	&virtio_rng_driver,
 	&virtio_echo_driver,
 };
+static u32 device_count;
 static u32 driver_devices[ARRAY_SIZE(drivers)];
 static struct virtio_device *first_device, **last_device = &first_device; /* grows at boot alone */
 
@@ -253,6 +255,7 @@ static void line_interrupt(void *arg)
 	u32 pending = reg_read(device, VIRTIO_MMIO_INTERRUPT_STATUS);
 	u32 state = atomic_load_explicit(&device->state, memory_order_acquire);
 
+	trace_point(LICHEN_TRACE_INTERRUPT, LICHEN_TRACE_NO_KEY, NULL, device->slot);
 	if (!device->hypervisor && pending)
 		reg_write(device, VIRTIO_MMIO_INTERRUPT_ACK, pending);
 	else if (pending & VIRTIO_MMIO_INT_CONFIG)
@@ -269,6 +272,7 @@ static void completion_interrupt(void *arg __unused)
 {
 	struct virtqueue *queue = atomic_load_explicit(&completion_queues[cpu_id()], memory_order_acquire);
 
+	trace_point(LICHEN_TRACE_INTERRUPT, LICHEN_TRACE_NO_KEY, NULL, LICHEN_TRACE_NO_KEY);
 	for (; queue; queue = queue->cpu_next)
 		if (atomic_load_explicit(&queue->device->state, memory_order_relaxed) == VIRTIO_LIVE)
 			queue_interrupt(queue);
@@ -318,6 +322,7 @@ long virtio_queue_setup(struct virtio_device *device, u32 index, u32 size, u32 i
 	queue->interrupt = interrupt;
 	queue->notify = device->registers + VIRTIO_MMIO_QUEUE_NOTIFY;
 	queue->cpu = cpu;
+	queue->trace_key = LICHEN_TRACE_KEY(device->slot, index, LICHEN_TRACE_NO_HEAD);
 	queue->stopped = true; /* until the device is ready */
 	error = queue_announce(device, queue);
 	if (error) {
@@ -452,6 +457,8 @@ static void mmio_probe(const void *dt, int node)
 		device->index = driver_devices[i]++;
 		device->hypervisor = bytes > LICHEN_MMIO_MAGIC &&
 				     io_read32(registers + LICHEN_MMIO_MAGIC) == LICHEN_MMIO_MAGIC_VALUE;
+		device->slot = device->hypervisor ? io_read32(registers + LICHEN_MMIO_SLOT) : device_count;
+		device_count++;
 		sgi = fdt_getprop(dt, node, "lichen,completion-sgi", &length);
 		device->completion_sgi = device->hypervisor && sgi && length == 4 ? (s64)fdt32_to_cpu(*sgi) : -1;
 		if (irq_of_node(node, 0, &device->irq, &device->edge) ||

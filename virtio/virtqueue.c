@@ -6,6 +6,7 @@
 #include <lichen/irq.h>
 #include <lichen/slab.h>
 #include <lichen/string.h>
+#include <lichen/tracing.h>
 #include <asm/errno.h>
 #include <arch/clock.h>
 #include <virtio/virtqueue.h>
@@ -184,8 +185,10 @@ void virtqueue_kick(struct virtqueue *queue)
 		wanted = vring_need_event(atomic_load_explicit(avail_event(queue), memory_order_relaxed), queue->available, old);
 	else
 		wanted = !(*(volatile __virtio16 *)&queue->used->flags & VRING_USED_F_NO_NOTIFY);
-	if (wanted && likely(!queue->broken && !queue->stopped))
+	if (wanted && likely(!queue->broken && !queue->stopped)) {
+		trace_point(LICHEN_TRACE_NOTIFY, queue->trace_key, NULL, 0);
 		io_write32(queue->notify, queue->index);
+	}
 }
 
 /* Gives the descriptors of a chain back. */

@@ -24,6 +24,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include "lichen.h"
+#include "trace.h"
 #include "vring.h"
 
 #define QUEUE_MAX	256
@@ -132,6 +133,12 @@ static void request_unbounce(struct block_request *request, u8 status)
 	request->bounce = NULL;
 }
 
+static u32 request_key(const struct block_request *request)
+{
+	return LICHEN_TRACE_KEY(
+		request->queue->block->slot->index, request->queue->index, request->head);
+}
+
 /* ---- the end of a request ---- */
 
 static void request_end(struct block_request *request, u8 status)
@@ -154,6 +161,7 @@ static void request_end(struct block_request *request, u8 status)
 	slot_count(block->slot->index, requests, 1);
 	if (vring_signal_needed(&queue->ring)) {
 		slot_count(block->slot->index, signals, 1);
+		trace_point(LICHEN_TRACE_SIGNAL, request_key(request), 0);
 		queue_signal(block->slot->index, &queue->view);
 	}
 	watch_completed(&queue->watch, queue->in_flight == 1);
@@ -190,8 +198,11 @@ static void interrupt_count(const struct block *block)
 
 static void request_bio_end(struct bio *bio)
 {
-	interrupt_count(container_of(bio, struct block_request, bio)->queue->block);
-	request_end(container_of(bio, struct block_request, bio), status_of(bio->bi_status));
+	struct block_request *request = container_of(bio, struct block_request, bio);
+
+	trace_point(LICHEN_TRACE_BIO_END, request_key(request), bio->bi_status);
+	interrupt_count(request->queue->block);
+	request_end(request, status_of(bio->bi_status));
 }
 
 /* The last bio of a chain of our own allocation. */
@@ -309,6 +320,7 @@ static void request_read_write(
 	}
 	if (!write)
 		request->written = length + 1;
+	trace_point(LICHEN_TRACE_BIO_SUBMIT, request_key(request), sector);
 	submit_bio_noacct(bio);
 }
 
@@ -396,6 +408,7 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 	unsigned long flags;
 	u32 type;
 
+	trace_point(LICHEN_TRACE_TAKE, request_key(request), 0);
 	if (chain->readable_bytes < sizeof(header))
 		return "a request without a header";
 	if (!chain->writable_bytes)

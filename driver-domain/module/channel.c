@@ -43,6 +43,7 @@
 #include <lichen/spin.h>
 #include "lichen.h"
 #include "vring.h"
+#include "trace.h"
 
 #define LINGER	msecs_to_jiffies(20)
 #define POLL_NS 10000
@@ -81,6 +82,7 @@ static irqreturn_t channel_interrupt(int irq, void *data)
 	struct channel *channel = data;
 
 	WRITE_ONCE(channel->attention, 1);
+	trace_point(LICHEN_TRACE_DOORBELL, LICHEN_TRACE_NO_KEY, channel->index);
 	if (READ_ONCE(channel->asleep))
 		wake_up_process(channel->thread);
 	return IRQ_HANDLED;

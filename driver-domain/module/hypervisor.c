@@ -15,6 +15,7 @@
 #include <linux/virtio_mmio.h>
 #include <asm/arch_gicv3.h>
 #include "lichen.h"
+#include "trace.h"
 
 struct lichen_window lichen_window;
 
@@ -112,6 +113,7 @@ static int window_probe(struct platform_device *pdev)
 			"the hypervisor speaks version %ld, we speak %u\n", version,
 			LICHEN_ABI_VERSION);
 	log_start();
+	trace_start();
 
 	w->control = window_map(pdev, 0, sizeof(*w->control));
 	if (IS_ERR(w->control))

@@ -12,6 +12,7 @@
  *     program.c     a slot served by a program, through a file descriptor
  *     chardev.c     /dev/lichen
  *     drain.c       has Linux's own console output left the machine
+ *     trace.c       records of what happens to requests, when asked for
  *     log.c         Linux's log into the hypervisor's
  */
 #ifndef LICHEN_MODULE_H

@@ -18,6 +18,7 @@
 #include "seed.h"
 #include "stage2.h"
 #include "uart.h"
+#include "trace.h"
 #include "virtio.h"
 
 #define STACK_SIZE (2 * PAGE_SIZE)
@@ -196,6 +197,7 @@ static void map_domain(struct domain *domain)
 	stage2_map(domain, info_window.base, info_window.size, S2_SHARED_RO);
 	stage2_map(domain, stats_window.base, stats_window.size, S2_SHARED_RO);
 	virtio_map(domain);
+	trace_map(domain);
 }
 
 static u64 place(struct domain *domain, u64 size, u64 align, const char *what)
@@ -253,6 +255,7 @@ static void describe(const struct domain *domain, struct dt_domain *dt)
 		.has_seed = machine.rng_seed_size > 0,
 		.info = info_window,
 		.stats = stats_window,
+		.trace = trace_window(),
 		.pool = pool_of(domain),
 	};
 	seed_expand(machine.rng_seed, machine.rng_seed_size, domain->index + 1, dt->seed,
@@ -391,6 +394,7 @@ void hyp_main(u64 dtb)
 		stop_line(config.spare_line,
 			"there are too few spare SPIs for the slots and channels", NULL);
 	uart_init(&machine.uart);
+	trace_init(machine.cpus, config.trace);
 	virtio_init(&layout.pool);
 	for (u32 i = 0; i < domain_count; i++)
 		map_domain(&domains[i]);

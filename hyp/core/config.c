@@ -10,6 +10,7 @@
 #define POOL_PERCENT_DEFAULT 40
 #define SLOTS_DEFAULT	     8
 #define SLOTS_MAX	     32
+#define TRACE_MAX	     (2 * MIB) /* of the hypervisor's own memory */
 #define INTID_SPI_FIRST	     32
 #define INTID_SPI_LAST	     1019
 
@@ -148,6 +149,19 @@ static int parse_pool(struct parser *p)
 		return fail(p, "a size (256M) or a share (40%) is expected", word);
 	p->config->pool_percent = 0;
 	p->config->pool = value;
+	return 0;
+}
+
+static int parse_trace(struct parser *p)
+{
+	struct word word = next_word(p);
+	u64 value;
+
+	if (!parse_size(word, &value) || value < PAGE_SIZE || value & (value - 1))
+		return fail(p, "a power of two from 4K on is expected", word);
+	if (p->cpus * 2 * (value + PAGE_SIZE) > TRACE_MAX)
+		return fail(p, "with two rings a CPU that is more than 2M", word);
+	p->config->trace = value;
 	return 0;
 }
 
@@ -312,6 +326,8 @@ static int parse_line(struct parser *p)
 		return 0;
 	if (word_is(word, "pool"))
 		err = parse_pool(p);
+	else if (word_is(word, "trace"))
+		err = parse_trace(p);
 	else if (word_is(word, "spare-spis"))
 		err = parse_spare_spis(p);
 	else if (word_is(word, "domain"))

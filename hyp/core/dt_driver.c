@@ -240,6 +240,8 @@ static int add_hypervisor(void *fdt, const struct dt_domain *domain)
 		return node < 0 ? dt_errno(node) : err;
 	err = reg_add(&reg, &domain->info);
 	err = err ? err : reg_add(&reg, &domain->stats);
+	if (!err && domain->trace.size)
+		err = reg_add(&reg, &domain->trace);
 	err = err ? err : reg_set(fdt, node, &reg);
 	return err ? err
 		   : dt_errno(fdt_setprop_string(fdt, node, "compatible", "lichen,hypervisor"));

@@ -160,11 +160,11 @@ static void write_memory(struct writer *w, const struct dt_domain *domain)
 static void write_devices(
 	struct writer *w, const struct dt_domain *domain, const struct dt_frontend *frontend)
 {
-	struct range windows[2] = {domain->info, domain->stats};
+	struct range windows[] = {domain->info, domain->stats, domain->trace};
 
 	begin(w, "hypervisor");
 	string(w, "compatible", "lichen,hypervisor");
-	reg(w, windows, 2);
+	reg(w, windows, domain->trace.size ? 3 : 2);
 	end(w);
 	for (u32 i = 0; i < frontend->devices; i++) {
 		const struct dt_device *device = &frontend->device[i];

@@ -6,6 +6,7 @@
 
 #include "hypercall.h"
 #include "log.h"
+#include "trace.h"
 #include "virtio.h"
 
 static __attribute__((noinline)) void hypercall_log(struct cpu *cpu, struct regs *regs)
@@ -49,7 +50,10 @@ static long hypercall_backend(struct cpu *cpu, const u64 *x)
 static __attribute__((noinline)) void hypercall_other(struct cpu *cpu, struct regs *regs)
 {
 	cpu_count(cpu, LICHEN_STATS_HVC);
-	regs->x[0] = hypercall_backend(cpu, regs->x);
+	if (regs->x[0] == LICHEN_HVC_TRACE && cpu->domain != driver_domain)
+		regs->x[0] = trace_switch(regs->x[1]);
+	else
+		regs->x[0] = hypercall_backend(cpu, regs->x);
 }
 
 /* Calls in tail position, so that the shortest way has no frame of its own. */

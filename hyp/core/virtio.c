@@ -15,6 +15,7 @@
 #include "log.h"
 #include "mmu.h"
 #include "stage2.h"
+#include "trace.h"
 #include "virtio.h"
 
 #define VIRTIO_MAGIC  0x74726976
@@ -153,6 +154,7 @@ void virtio_init(const struct range_list *pool)
 		reg_write(slot, VIRTIO_MMIO_SHM_BASE_LOW, ~0u);
 		reg_write(slot, VIRTIO_MMIO_SHM_BASE_HIGH, ~0u);
 		reg_write(slot, LICHEN_MMIO_MAGIC, LICHEN_MMIO_MAGIC_VALUE);
+		reg_write(slot, LICHEN_MMIO_SLOT, i);
 	}
 	for (u32 i = 0; i < channel_count; i++) {
 		channels[i].bells = (void *)((u8 *)bells + i * PAGE_SIZE);
@@ -205,12 +207,15 @@ void virtio_describe_frontend(const struct domain *domain, bool all, struct dt_f
 				(struct dt_device){(u64)slots[i].page, slots[i].intid};
 }
 
-/* Bits first, then their summary, then the interrupt. */
-static void ring(struct channel *channel, u64 *word, u64 bits, u64 *summary, u64 summary_bits)
+/* Bits first, then their summary, then the interrupt; of a kick (cpu is not NULL) the record before that. */
+static inline __attribute__((always_inline)) void ring(struct channel *channel, u64 *word, u64 bits,
+	u64 *summary, u64 summary_bits, const struct cpu *cpu, u32 key)
 {
 	if (word)
 		atomic_or_shared(word, bits);
 	atomic_or_shared(summary, summary_bits);
+	if (cpu && unlikely(trace_on))
+		trace_put(cpu, LICHEN_TRACE_EL2_OUT, key);
 	dsb(ishst);
 	mmio_write32(channel->pend_address, channel->pend_value);
 }
@@ -223,12 +228,13 @@ static bool backend_lives(void)
 static void post_changed(struct slot *slot)
 {
 	if (backend_lives())
-		ring(&channels[0], NULL, 0, &channels[0].bells->changed, BIT(slot->number));
+		ring(&channels[0], NULL, 0, &channels[0].bells->changed, BIT(slot->number),
+			NULL, 0);
 }
 
 void virtio_post_machine(u64 bits)
 {
-	ring(&channels[0], NULL, 0, &channels[0].bells->machine, bits);
+	ring(&channels[0], NULL, 0, &channels[0].bells->machine, bits, NULL, 0);
 }
 
 bool virtio_notify(struct cpu *cpu, u64 ipa, u32 value)
@@ -236,6 +242,7 @@ bool virtio_notify(struct cpu *cpu, u64 ipa, u32 value)
 	u64 index = (ipa - window_pages.base) / PAGE_SIZE;
 	struct channel *channel;
 	struct slot *slot;
+	u32 key;
 
 	if (unlikely(index >= slot_count))
 		return false;
@@ -247,8 +254,11 @@ bool virtio_notify(struct cpu *cpu, u64 ipa, u32 value)
 		     !(slot->status & STATUS_LIVE)))
 		return true;
 	channel = &channels[slot->queue[value].channel];
+	key = LICHEN_TRACE_KEY(index, value, LICHEN_TRACE_NO_HEAD);
+	if (unlikely(trace_on))
+		trace_put(cpu, LICHEN_TRACE_EL2_IN, key);
 	ring(channel, &channel->bells->queues[slot->number], BIT(value), &channel->bells->kicked,
-		BIT(slot->number));
+		BIT(slot->number), cpu, key);
 	return true;
 }
 
@@ -652,8 +662,12 @@ long virtio_signal(u64 index, u64 bits)
 	if (!slot || bits & ~(u64)(LICHEN_SIGNAL_USED | LICHEN_SIGNAL_CONFIG))
 		return -EINVAL;
 	spin_lock(&slot->lock);
-	if (slot->device_id && bits)
+	if (slot->device_id && bits) {
+		if (unlikely(trace_on))
+			trace_put(this_cpu(), LICHEN_TRACE_EL2_SIGNAL,
+				LICHEN_TRACE_KEY(index, 0xff, LICHEN_TRACE_NO_HEAD));
 		signal(slot, bits);
+	}
 	spin_unlock(&slot->lock);
 	return 0;
 }

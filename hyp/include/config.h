@@ -4,6 +4,7 @@
  *
  *     pool 40%                  share of RAM, or a size: 256M
  *     spare-spis 192-223        INTIDs that no device is wired to (default: the highest unused ones)
+ *     trace 64K                 bytes of each trace ring, two a CPU (default: none)
  *     domain NAME
  *       role driver             owns the devices; exactly one domain does
  *       cpus 0,2-3              or 1- for all from 1
@@ -52,6 +53,7 @@ struct config {
 	u32 pool_line;
 	u32 spare_first, spare_last; /* INTIDs; 0: not said */
 	u32 spare_line;
+	u64 trace; /* bytes of a ring, a power of two; 0: none */
 	u32 domains;
 	struct domain_config domain[HYP_DOMAINS];
 };

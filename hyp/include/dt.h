@@ -31,6 +31,7 @@ struct dt_domain {
 	bool has_seed;
 	struct range info; /* struct lichen_info, and the statistics */
 	struct range stats;
+	struct range trace; /* size 0: none */
 	const struct range_list *pool;
 };
 

@@ -3,6 +3,7 @@
  * A thread on a CPU: its frames are stepped, its flags looked at, then it enters user mode. The contract with processes is in
  * process.h.
  */
+#include <lichen/tracing.h>
 #include <lichen/cpu.h>
 #include <lichen/debug.h>
 #include <lichen/executor.h>
@@ -58,6 +59,12 @@ void executor_charge(struct task *task, nsec_t ns)
 	task->runtime_system += ns - user;
 }
 
+static __noinline void return_record(struct task *task)
+{
+	atomic_fetch_and_explicit(&task->flags, ~(u32)TASK_TRACED, memory_order_relaxed);
+	trace_put(LICHEN_TRACE_RETURN, LICHEN_TRACE_NO_KEY, task, 0);
+}
+
 enum user_verdict { ENTER_USER, GIVE_UP };
 
 /* Until it may enter user mode: then returns with interrupts masked. Else *verdict says what to do with it. */
@@ -68,8 +75,11 @@ static enum user_verdict user_prepare(struct task *task, enum executor_verdict *
 
 		irq_save();
 		flags = atomic_load_explicit(&task->flags, memory_order_acquire);
-		if (likely(!(flags & (TASK_SIGNALLED | TASK_WORK | TASK_RESCHED))))
+		if (likely(!(flags & (TASK_SIGNALLED | TASK_WORK | TASK_RESCHED)))) {
+			if (unlikely(flags & TASK_TRACED))
+				return_record(task);
 			return ENTER_USER;
+		}
 		irq_restore(0);
 		if (flags & (TASK_SIGNALLED | TASK_WORK)) {
 			atomic_fetch_or_explicit(&task->flags, TASK_IN_USER_WORK, memory_order_relaxed);
@@ -95,6 +105,7 @@ enum executor_verdict executor_run_thread(struct task *task)
 	enum executor_verdict verdict;
 
 	if (task->async.top) {
+		trace_point(LICHEN_TRACE_RUN, LICHEN_TRACE_NO_KEY, task, 0);
 		if (async_resume(task) == PENDING)
 			return EXECUTOR_BLOCK;
 		if (task->flags & TASK_IN_USER_WORK) {

@@ -176,6 +176,8 @@ class Machine:
             pool, memory = "", "memory rest\n  share-memory"
             how = "signal spi"
             first = "rdinit=/init console=hvc0" if options.command else "rdinit=/init"
+        if options.trace:
+            pool += f"\ntrace {max(4, 1 << (256 // options.cpus).bit_length() - 1)}K"
         return f"""{pool}
 domain linux
   role driver
@@ -230,11 +232,15 @@ domain {self.frontend}
         if options.devices:
             with open(need(options.devices, "the device configuration"), "rb") as file:
                 return file.read()
-        if not options.no_disk:
+        if not options.no_disk and not options.trace:
             return None
         with open(os.path.join(options.source, "driver-domain/lichen.conf"), "rb") as file:
             lines = file.read().splitlines(keepends=True)
-        return b"".join(line for line in lines if line.split()[:1] != [b"blk"])
+        if options.no_disk:
+            lines = [line for line in lines if line.split()[:1] != [b"blk"]]
+        if options.trace:
+            lines = [line.replace(b"port5=", b"port6=/dev/vport0p6 port5=") for line in lines]
+        return b"".join(lines)
 
     def _command(self):
         options = self.options
@@ -264,6 +270,9 @@ domain {self.frontend}
                 command += ["-device", "virtconsole,nr=0,chardev=tty"]
             else:
                 command += ["-device", f"virtserialport,nr={number},chardev={name},name=lichen.{name}"]
+        if options.trace:
+            command += ["-chardev", f"file,id=trace,path={options.trace.replace(',', ',,')}"]
+            command += ["-device", "virtserialport,nr=6,chardev=trace,name=lichen.trace"]
         if options.direct and not self.bare:
             command += ["-device", "virtio-rng-device"]
         if not (options.no_disk and not self.whole):

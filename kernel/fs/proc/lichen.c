@@ -5,6 +5,7 @@
  *
  *     el2      a row a physical CPU, a column a cause (virtio/include/lichen/abi.h); empty without a hypervisor
  *     counters NAME VALUE a line
+ *     trace    the trace rings, binary (virtio/include/lichen/trace.h); "on" and "off", written to it, switch the trace: root's alone
  *     tasks    every task of the kernel with its async backtrace
  */
 #include "proc.h"
@@ -13,6 +14,7 @@
 #include <lichen/cpu.h>
 #include <lichen/devicetree.h>
 #include <lichen/spin.h>
+#include <lichen/tracing.h>
 #include <virtio/device.h>
 #include <libfdt.h>
 
@@ -179,9 +181,28 @@ static void tasks_show(struct proc_text *text, const struct proc_target *target)
 	text->used += list.used;
 }
 
+static void trace_show(struct proc_text *text, const struct proc_target *target)
+{
+	size_t n = trace_file_bytes();
+	char *room = n && capable(CAP_SYS_ADMIN) ? text_room(text, n) : NULL;
+
+	if (room)
+		text->used += trace_file_copy(room, n);
+}
+
+static long trace_store(const struct proc_target *target, char *text, size_t n)
+{
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (strcmp(text, "on") && strcmp(text, "off"))
+		return -EINVAL;
+	return trace_switch(!strcmp(text, "on"));
+}
+
 const struct proc_node lichen_nodes[] = {
 	{.name = "counters", .mode = S_IFREG | 0444, .show = counters_show},
 	{.name = "el2", .mode = S_IFREG | 0444, .show = el2_show},
+	{.name = "trace", .mode = S_IFREG | 0600, .show = trace_show, .store = trace_store},
 	{.name = "tasks", .mode = S_IFREG | 0400, .show = tasks_show},
 	{.name = NULL},
 };

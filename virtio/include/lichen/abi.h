@@ -46,6 +46,12 @@ typedef uint64_t lichen_u64;
 #define LICHEN_HVC_LOG LICHEN_HVC(0x01)
 #define LICHEN_LOG_BYTES 40
 
+/*
+ * Any domain but the driver domain. x1 = 1 or 0: all programs write trace records (lichen/trace.h), or none does. -ENODEV without rings
+ * (the statement `trace` of domains.conf), -EINVAL for another value.
+ */
+#define LICHEN_HVC_TRACE LICHEN_HVC(0x02)
+
 /* Backend only, from here. Slots are numbered 0 .. lichen_control.slots - 1. */
 
 /*
@@ -95,6 +101,7 @@ typedef uint64_t lichen_u64;
  * Must be set before QueueReady; a queue without it uses the SPI.
  */
 #define LICHEN_MMIO_QUEUE_CPU 0xf04
+#define LICHEN_MMIO_SLOT 0xf08 /* R: the slot's number */
 
 /*
  * R: struct lichen_backend_counters, kept by the backend since the device was attached: what its service has cost, for tests and
@@ -189,7 +196,8 @@ struct lichen_device_view {
 
 /*
  * The node compatible = "lichen,hypervisor", in every domain's tree:
- *     reg[0] struct lichen_info, reg[1] the statistics; both read-only.
+ *     reg[0] struct lichen_info, reg[1] the statistics; both read-only. reg[2], only where domains.conf has `trace`: the rings of
+ *     lichen/trace.h: a domain writes those of its own CPUs; a frontend reads all of them, the driver domain only its own.
  */
 #define LICHEN_INFO_MAGIC 0x4f464e494e484c43ull
 

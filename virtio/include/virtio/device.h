@@ -26,6 +26,7 @@ struct virtio_device {
 	volatile char *registers;
 	phys_addr_t address; /* of the registers: the name in messages */
 	size_t register_bytes;
+	u32 slot; /* its number under the hypervisor, or among all devices: for the trace */
 	bool hypervisor; /* LICHEN_MMIO_* registers are there */
 	s64 completion_sgi; /* -1: none */
 	u32 irq;

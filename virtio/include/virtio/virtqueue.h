@@ -69,6 +69,7 @@ struct virtqueue {
 	u32 cpu; /* that takes its interrupts */
 	/* of requests that were alone in the queue: when the last was made available, and how long they take (ticks, a mean) */
 	u64 alone_since, latency;
+	u32 trace_key; /* LICHEN_TRACE_KEY without a head */
 	struct virtqueue *cpu_next; /* of that CPU: mmio.c */
 };
 

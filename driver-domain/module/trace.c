@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * The driver domain's trace rings (lichen/trace.h): the hypervisor's memory, there when its
+ * configuration asks for it. It says whether records are written; the frontend reads them.
+ */
+#define pr_fmt(format) "lichen: " format
+
+#include <linux/io.h>
+#include <linux/of.h>
+#include <linux/of_address.h>
+#include <linux/percpu.h>
+#include <asm/cputype.h>
+#include <asm/smp_plat.h>
+#include "lichen.h"
+#include "trace.h"
+
+static const u32 never;
+const u32 *trace_switch = &never;
+static u32 ring_records;
+static DEFINE_PER_CPU(struct lichen_trace_ring *, trace_ring);
+
+void trace_put(u32 stage, u32 key, u64 value)
+{
+	struct lichen_trace_ring *ring;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	ring = __this_cpu_read(trace_ring);
+	if (ring)
+		lichen_trace_write(ring, ring_records, stage, key, 0, value);
+	local_irq_restore(flags);
+}
+
+static void *window_of(struct device_node *node, int index, struct resource *res)
+{
+	if (of_address_to_resource(node, index, res))
+		return NULL;
+	return memremap(res->start, resource_size(res), MEMREMAP_WB);
+}
+
+/* Only this domain's rings are mapped in stage 2: the others' addresses are never used. */
+static void rings_find(char *window, size_t size, const struct lichen_info *info)
+{
+	const struct lichen_trace_header *header = (void *)window;
+	u64 bytes = lichen_trace_ring_bytes(header->records);
+	u32 row, rows = header->rings / 2;
+	int cpu;
+
+	if (header->magic != LICHEN_TRACE_MAGIC || header->version != LICHEN_TRACE_VERSION ||
+		LICHEN_TRACE_PAGE + header->rings * bytes > size || rows > info->cpus)
+		return;
+	ring_records = header->records;
+	for_each_possible_cpu(cpu)
+		for (row = 0; row < rows; row++)
+			if (info->cpu[row].mpidr == cpu_logical_map(cpu))
+				per_cpu(trace_ring, cpu) =
+					(void *)(window + LICHEN_TRACE_PAGE + (2 * row + 1) * bytes);
+	trace_switch = &header->on;
+}
+
+void trace_start(void)
+{
+	struct device_node *node = of_find_compatible_node(NULL, NULL, "lichen,hypervisor");
+	struct resource res, info_res;
+	struct lichen_info *info;
+	void *window;
+
+	if (!node)
+		return;
+	window = window_of(node, 2, &res);
+	info = window ? window_of(node, 0, &info_res) : NULL;
+	if (info)
+		rings_find(window, resource_size(&res), info);
+	of_node_put(node);
+}
