@@ -15,6 +15,7 @@
 #include <lichen/vfs.h>
 #include <asm/errno.h>
 #include <linux/fs.h>
+#include <lichen/tracing.h>
 #include <virtio/device.h>
 
 #define ECHO_MAJOR 240 /* of those for local use */
@@ -39,6 +40,7 @@ static long echo_offer(struct virtqueue *queue, struct block_request *request) R
 	if (unlikely(head < 0))
 		return head;
 	virtqueue_put(queue, request->segments->address, request->segments->bytes, request->op == BLOCK_READ);
+	trace_point(LICHEN_TRACE_SUBMIT, queue->trace_key ^ (LICHEN_TRACE_NO_HEAD ^ (u32)head), request->task, 0);
 	virtqueue_end(queue, request);
 	return 0;
 }
@@ -98,6 +100,7 @@ static void echo_interrupt(struct virtqueue *queue)
 
 	do {
 		while ((request = virtqueue_take(queue, &head, &bytes))) {
+			trace_point(LICHEN_TRACE_COMPLETE, queue->trace_key ^ (LICHEN_TRACE_NO_HEAD ^ head), request->task, 0);
 			block_request_done(request, 0);
 			any = true;
 		}

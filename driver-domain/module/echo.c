@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 #include <linux/virtio_config.h>
 #include "lichen.h"
+#include "trace.h"
 #include "vring.h"
 
 #define QUEUE_MAX 256
@@ -38,16 +39,20 @@ static void echo_queue_serve(struct echo *echo, unsigned int index)
 
 	do {
 		unsigned int served = 0;
+		u16 head = 0;
 
 		while ((more = vring_next(&queue->ring, &queue->chain)) > 0) {
 			if (!served++)
 				watch_arrived(&queue->watch);
-			vring_push(&queue->ring, queue->chain.head, 0);
+			head = queue->chain.head;
+			trace_point(LICHEN_TRACE_TAKE, LICHEN_TRACE_KEY(slot, index, head), 0);
+			vring_push(&queue->ring, head, 0);
 		}
 		if (served) {
 			slot_count(slot, requests, served);
 			if (vring_signal_needed(&queue->ring)) {
 				slot_count(slot, signals, 1);
+				trace_point(LICHEN_TRACE_SIGNAL, LICHEN_TRACE_KEY(slot, index, head), 0);
 				queue_signal(slot, &queue->view);
 			}
 		}

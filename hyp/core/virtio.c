@@ -662,12 +662,8 @@ long virtio_signal(u64 index, u64 bits)
 	if (!slot || bits & ~(u64)(LICHEN_SIGNAL_USED | LICHEN_SIGNAL_CONFIG))
 		return -EINVAL;
 	spin_lock(&slot->lock);
-	if (slot->device_id && bits) {
-		if (unlikely(trace_on))
-			trace_put(this_cpu(), LICHEN_TRACE_EL2_SIGNAL,
-				LICHEN_TRACE_KEY(index, 0xff, LICHEN_TRACE_NO_HEAD));
+	if (slot->device_id && bits)
 		signal(slot, bits);
-	}
 	spin_unlock(&slot->lock);
 	return 0;
 }

@@ -131,10 +131,10 @@ def follow(trace):
                 request.marks.append(mark)
                 done.append(request)
     whole = any(record.writer == EL2 for record in trace.records)
-    needed = {SYSCALL, SUBMIT, COMPLETE, RETURN} | ({TAKE, BIO_SUBMIT, BIO_END} if whole else set())
+    needed = {SYSCALL, SUBMIT, COMPLETE, RETURN} | ({TAKE} if whole else set())
     for request in done:
         points = [mark[0] for mark in request.marks]
-        request.complete = needed <= set(points)
+        request.complete = needed <= set(points) and (BIO_SUBMIT in points) == (BIO_END in points)
         request.ordered = points == sorted(points) and all(
             a[1] <= b[1] for a, b in zip(request.marks, request.marks[1:]))
     return done

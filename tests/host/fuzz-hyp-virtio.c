@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-// sources: hyp/core/virtio.c hyp/core/layout.c hyp/core/config.c
+// sources: hyp/core/virtio.c hyp/core/trace.c hyp/core/layout.c hyp/core/config.c
 // cflags: -Ihyp/include -Ivirtio/include -include hyp-shim.h
 /*
  * The transport's state machine between a frontend that stores anything anywhere and a backend that calls anything. After every
