@@ -9,8 +9,8 @@
 #include <linux/of.h>
 #include <linux/of_address.h>
 #include <linux/percpu.h>
+#include <linux/smp.h>
 #include <asm/cputype.h>
-#include <asm/smp_plat.h>
 #include "lichen.h"
 #include "trace.h"
 
@@ -38,23 +38,40 @@ static void *window_of(struct device_node *node, int index, struct resource *res
 	return memremap(res->start, resource_size(res), MEMREMAP_WB);
 }
 
-/* Only this domain's rings are mapped in stage 2: the others' addresses are never used. */
+struct search {
+	char *window;
+	const struct lichen_info *info;
+	u32 rows;
+};
+
+/*
+ * On each CPU: its ring is that of the row with its affinity. Only this domain's rings are mapped in
+ * stage 2: the others' addresses are never used.
+ */
+static void ring_find(void *data)
+{
+	const struct search *search = data;
+	u32 row;
+
+	for (row = 0; row < search->rows; row++)
+		if (search->info->cpu[row].mpidr == (read_cpuid_mpidr() & MPIDR_HWID_BITMASK))
+			__this_cpu_write(trace_ring,
+				(void *)(search->window + LICHEN_TRACE_PAGE +
+					 (2 * row + 1) * lichen_trace_ring_bytes(ring_records)));
+}
+
 static void rings_find(char *window, size_t size, const struct lichen_info *info)
 {
 	const struct lichen_trace_header *header = (void *)window;
-	u64 bytes = lichen_trace_ring_bytes(header->records);
-	u32 row, rows = header->rings / 2;
-	int cpu;
+	struct search search = {window, info, header->rings / 2};
 
 	if (header->magic != LICHEN_TRACE_MAGIC || header->version != LICHEN_TRACE_VERSION ||
-		LICHEN_TRACE_PAGE + header->rings * bytes > size || rows > info->cpus)
+		LICHEN_TRACE_PAGE + header->rings * lichen_trace_ring_bytes(header->records) >
+			size ||
+		search.rows > info->cpus)
 		return;
 	ring_records = header->records;
-	for_each_possible_cpu(cpu)
-		for (row = 0; row < rows; row++)
-			if (info->cpu[row].mpidr == cpu_logical_map(cpu))
-				per_cpu(trace_ring, cpu) =
-					(void *)(window + LICHEN_TRACE_PAGE + (2 * row + 1) * bytes);
+	on_each_cpu(ring_find, &search, 1);
 	trace_switch = &header->on;
 }
 
