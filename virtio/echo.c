@@ -162,6 +162,7 @@ struct echo_trip {
 	struct page *page; /* of it, once it is pinned */
 	struct block_segment segment;
 	struct block_request request;
+	long error; /* why it was not sent at once: -EAGAIN, the page must be waited for */
 };
 
 /* Pins the page, without waiting: mm_pin_page_fast's results; -EINVAL for the kernel's own buffers, which nobody has a use for. */
@@ -198,19 +199,19 @@ static long echo_end(struct echo_trip *trip, struct kiov *iov)
 	return trip->segment.bytes;
 }
 
-/* What was begun without waiting (`error`: of the pin) goes on with it. */
-ASYNC(echo_wait, struct echo_trip *trip; struct kiov *iov; long error;)
+/* What was begun without waiting goes on with it. */
+ASYNC(echo_wait, struct echo_trip *trip; struct kiov *iov;)
 {
 	ASYNC_BEGIN;
-	if (f->error == -EAGAIN) {
+	if (f->trip->error == -EAGAIN) {
 		AWAIT(mm_pin_page, .mm = thread_of(self)->mm, .address = f->trip->address, .write = f->trip->request.op == BLOCK_READ,
 			.device = true, .page = &f->trip->page);
-		f->error = RESULT;
-		if (!f->error)
+		f->trip->error = RESULT;
+		if (!f->trip->error)
 			echo_send(f->trip, self);
 	}
-	if (f->error)
-		ASYNC_RETURN(f->error);
+	if (f->trip->error)
+		ASYNC_RETURN(f->trip->error);
 	AWAIT(block_wait, .request = &f->trip->request);
 	ASYNC_RETURN(echo_end(f->trip, f->iov));
 	ASYNC_END;
@@ -229,7 +230,8 @@ ASYNC(echo_read, FILE_READ_ARGS struct echo_trip trip;)
 	error = echo_pin(&f->trip, f->to, self);
 	if (likely(!error) && likely(echo_send(&f->trip, self)))
 		ASYNC_RETURN(echo_end(&f->trip, f->to));
-	AWAIT(echo_wait, .trip = &f->trip, .iov = f->to, .error = error);
+	f->trip.error = error;
+	AWAIT(echo_wait, .trip = &f->trip, .iov = f->to);
 	ASYNC_RETURN(RESULT);
 	ASYNC_END;
 }
@@ -247,7 +249,8 @@ ASYNC(echo_write, FILE_WRITE_ARGS struct echo_trip trip;)
 	error = echo_pin(&f->trip, f->from, self);
 	if (likely(!error) && likely(echo_send(&f->trip, self)))
 		ASYNC_RETURN(echo_end(&f->trip, f->from));
-	AWAIT(echo_wait, .trip = &f->trip, .iov = f->from, .error = error);
+	f->trip.error = error;
+	AWAIT(echo_wait, .trip = &f->trip, .iov = f->from);
 	ASYNC_RETURN(RESULT);
 	ASYNC_END;
 }
