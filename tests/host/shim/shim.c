@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* See shim.h. */
-#include <lichen/tracing.h>
 #include "shim.h"
 #include <lichen/cpu.h>
 #include <lichen/debug.h>
@@ -530,7 +529,7 @@ void random_bytes(void *buf, size_t n)
 		((u8 *)buf)[i] = (u8)(atomic_fetch_add(&state, 0x9e3779b97f4a7c15ull) >> 32);
 }
 
-/* core/trace.c: the trace is off. */
+/* lichen/tracing.h (not included: most tests know nothing of virtio): the trace is off. */
 bool trace_on;
 
 void trace_put(u32 stage, u32 key, const struct task *task, u64 value)
