@@ -255,7 +255,7 @@ u32 page_alloc_run(struct page **pages, u32 n, unsigned flags)
 	if (unlikely(!n))
 		return 0;
 	/* Near the end of memory page_alloc decides what is left for whom. */
-	if (unlikely(n == 1 || atomic_load_explicit(&zone->free_pages, memory_order_relaxed) < zone->low + n)) {
+	if (unlikely(n == 1 || atomic_load_explicit(&zone->free_pages, memory_order_relaxed) < zone->low + kept_for_frames(zone) + n)) {
 		pages[0] = page_alloc(0, flags);
 		return pages[0] ? 1 : 0;
 	}

@@ -42,8 +42,8 @@ static void trace_find(void)
 	hypervisor = node >= 0;
 	if (!hypervisor || !devicetree_reg(dt, node, 2, &base, &size) || !devicetree_reg(dt, node, 0, &info_base, &info_size))
 		return;
-	info = io_map(info_base, info_size);
-	window = io_map(base, size);
+	info = shared_map(info_base, info_size, false);
+	window = shared_map(base, size, true); /* our own rings may be written */
 	if (!info || !window)
 		return;
 	header = (const volatile struct lichen_trace_header *)window;

@@ -262,9 +262,9 @@ void *io_map(phys_addr_t phys, size_t bytes)
 	return map_new(phys, bytes, DEVICE);
 }
 
-const void *shared_map(phys_addr_t phys, size_t bytes)
+void *shared_map(phys_addr_t phys, size_t bytes, bool write)
 {
-	return map_new(phys, bytes, RODATA);
+	return map_new(phys, bytes, write ? DATA : RODATA);
 }
 
 /* The CPUs' stacks: the upper half of each slot is backed, the lower one is the guard. */

@@ -29,7 +29,7 @@ static void lichen_init(void)
 
 	if (node < 0 || !devicetree_reg(dt, node, 1, &base, &size))
 		return;
-	statistics = shared_map(base, size);
+	statistics = shared_map(base, size, false);
 	if (statistics)
 		statistics_rows = (u32)(size / (LICHEN_STATS_CAUSES * sizeof(u64)));
 }

@@ -58,8 +58,8 @@ struct initcall {
 		__aligned(8) = {.level = (l), .call = (fn), .name = #fn}
 /* Device memory: uncached, in the kernel's address space. NULL without memory. */
 void *io_map(phys_addr_t phys, size_t bytes);
-/* Memory that is not ours and that its owner writes through its caches: cached, read-only. NULL without memory. */
-const void *shared_map(phys_addr_t phys, size_t bytes);
+/* Memory that is not ours and that others write through their caches: cached here, too. NULL without memory. */
+void *shared_map(phys_addr_t phys, size_t bytes, bool write);
 /*
  * io_read8(address), io_read32(address), io_write32(address, value): one access of that width, never merged. A
  * hypervisor can emulate it.
