@@ -218,8 +218,13 @@ static void channel_serve(struct channel *channel)
 		for (; bits; bits &= bits - 1)
 			slot_changed(__ffs64(bits));
 	}
-	if (READ_ONCE(bells->machine))
-		chardev_machine(xchg_acquire(&bells->machine, 0));
+	if (READ_ONCE(bells->machine)) {
+		bits = xchg_acquire(&bells->machine, 0);
+		if (bits & LICHEN_MACHINE_TRACE)
+			trace_changed();
+		if (bits & ~(u64)LICHEN_MACHINE_TRACE)
+			chardev_machine(bits & ~(u64)LICHEN_MACHINE_TRACE);
+	}
 }
 
 /* Until when the watched rings are worth polling: 0 when none is. */

@@ -14,8 +14,8 @@
 #include "lichen.h"
 #include "trace.h"
 
-static const u32 never;
-const u32 *trace_switch = &never;
+DEFINE_STATIC_KEY_FALSE(trace_on);
+static const u32 *trace_switch; /* the hypervisor's word */
 static u32 ring_records;
 static DEFINE_PER_CPU(struct lichen_trace_ring *, trace_ring);
 
@@ -29,6 +29,14 @@ void trace_put(u32 stage, u32 key, u64 value)
 	if (ring)
 		lichen_trace_write(ring, ring_records, stage, key, 0, value);
 	local_irq_restore(flags);
+}
+
+void trace_changed(void)
+{
+	if (trace_switch && READ_ONCE(*trace_switch))
+		static_branch_enable(&trace_on);
+	else
+		static_branch_disable(&trace_on);
 }
 
 static void *window_of(struct device_node *node, int index, struct resource *res)

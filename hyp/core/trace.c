@@ -7,6 +7,7 @@
 #include "mmu.h"
 #include "stage2.h"
 #include "trace.h"
+#include "virtio.h"
 
 bool trace_on;
 static struct range window;
@@ -64,6 +65,8 @@ long trace_switch(u64 on)
 		return -EINVAL;
 	trace_on = on;
 	*(volatile u32 *)&header->on = on;
+	/* Its points are branches that it patches. */
+	virtio_post_machine(LICHEN_MACHINE_TRACE);
 	return 0;
 }
 

@@ -241,6 +241,8 @@ static void post_changed(struct slot *slot)
 
 void virtio_post_machine(u64 bits)
 {
+	if (!backend_lives())
+		return;
 	ring(&channels[0], NULL, 0, &channels[0].bells->machine, bits);
 }
 

@@ -166,6 +166,7 @@ struct lichen_doorbells {
 };
 #define LICHEN_MACHINE_OFF (1u << 0)    /* the frontend domain is off: the backend should power the machine off */
 #define LICHEN_MACHINE_REBOOT (1u << 1) /* the frontend domain asked for a machine reset */
+#define LICHEN_MACHINE_TRACE (1u << 2)  /* the trace was turned on or off: lichen/trace.h */
 
 /* How the backend signals a completion. */
 #define LICHEN_COMPLETE_HVC 0u /* LICHEN_HVC_SIGNAL with LICHEN_SIGNAL_USED */
