@@ -237,24 +237,17 @@ ASYNC_DEFINE(dentry_lookup)
 	if (!f->inode && (RESULT != -ENOENT || ((dir->state & INODE_NO_NEGATIVE) && !dir->ops->create)))
 		ASYNC_RETURN(RESULT);
 	hashed = f->inode ? !(f->inode->state & INODE_NO_CACHE) : !(dir->state & INODE_NO_NEGATIVE);
-	f->dentry = dentry_alloc(f->parent->sb, f->name);
-	if (!f->dentry) {
+	f->fresh = dentry_alloc(f->parent->sb, f->name);
+	if (!f->fresh) {
 		if (f->inode)
 			AWAIT(inode_put, .inode = f->inode);
 		ASYNC_RETURN(-ENOMEM);
 	}
-	f->dentry->inode = f->inode;
-	other = dentry_link(f->parent, f->dentry, hashed);
-	if (other) {
-		AWAIT(dentry_put, .dentry = f->dentry);
-		spin_lock(&dcache_lock);
-		f->dentry = dentry_find(f->parent, f->name);
-		if (f->dentry)
-			dentry_get(f->dentry);
-		spin_unlock(&dcache_lock);
-		/* Gone in between: as if it had never been seen. */
-		ASYNC_RETURN(f->dentry ? (long)f->dentry : -EAGAIN);
-	}
+	f->fresh->inode = f->inode;
+	other = dentry_link(f->parent, f->fresh, hashed);
+	f->dentry = other ? other : f->fresh;
+	if (other) /* somebody looked it up at the same time */
+		AWAIT(dentry_put, .dentry = f->fresh);
 	ASYNC_RETURN((long)f->dentry);
 	ASYNC_END;
 }

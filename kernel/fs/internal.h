@@ -43,7 +43,7 @@ struct dentry *dentry_find(struct dentry *parent, const struct name *name) REQUI
  * The child of this name, asked of the file system if it is not known: a counted dentry (inode NULL: there is none), or
  * -errno. The directory's inode->lock is held; dentry_ask takes it for reading.
  */
-ASYNC_DECLARE(dentry_lookup, struct dentry *parent; const struct name *name; struct dentry *dentry; struct inode *inode;);
+ASYNC_DECLARE(dentry_lookup, struct dentry *parent; const struct name *name; struct dentry *dentry; struct dentry *fresh; struct inode *inode;);
 ASYNC_DECLARE(dentry_ask, struct dentry *parent; const struct name *name; long found;);
 /* Hangs one that can't be found by name under a parent, which it keeps. */
 void dentry_hang(struct dentry *dentry, struct dentry *parent);
