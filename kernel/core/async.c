@@ -95,32 +95,26 @@ enum async_poll async_resume(struct task *self)
 	return READY;
 }
 
-struct async_frame *async_prepare(struct task *self, struct async_frame *caller, const struct async_fn *fn,
-	const void *args, size_t args_size)
+struct async_frame *async_prepare(struct task *self, const struct async_fn *fn, const void *args, size_t args_size)
 {
 	struct async_stack *stack = ASYNC_STACK(self);
-	struct async_frame *frame = async_push(stack, fn, fn->frame_size);
+	struct async_frame *frame = async_push_fn(stack, fn);
 
 	if (unlikely(!frame))
 		return NULL;
-	memset(frame, 0, fn->frame_size);
-	frame->fn = fn;
-	frame->caller = caller;
-	frame->flags = async_frame_flags(stack, frame);
+	async_frame_make(stack, frame, NULL, fn);
 	if (args_size)
 		memcpy(frame + 1, args, args_size);
-	stack->top = frame;
 	return frame;
 }
 
-enum async_poll async_call(struct task *self, struct async_frame *caller, const struct async_fn *fn,
-	const void *args, size_t args_size)
+enum async_poll async_call(struct task *self, const struct async_fn *fn, const void *args, size_t args_size)
 {
-	struct async_frame *frame = async_prepare(self, caller, fn, args, args_size);
+	struct async_frame *frame = async_prepare(self, fn, args, args_size);
 
 	if (unlikely(!frame)) {
 		ASYNC_STACK(self)->result = -12; /* ENOMEM */
-		return caller ? STARVED : READY;
+		return READY;
 	}
 	return fn->step(self, frame);
 }

@@ -513,7 +513,7 @@ struct task *task_spawn(const char *name, const struct async_fn *fn, const void 
 		return NULL;
 	task_init(&d->task, d->room, sizeof(d->room));
 	d->task.name = name;
-	if (!async_prepare(&d->task, NULL, fn, args, args_size)) {
+	if (!async_prepare(&d->task, fn, args, args_size)) {
 		kfree(d);
 		return NULL;
 	}

@@ -8,11 +8,19 @@
 #include <lichen/irq.h>
 #include <arch/relax.h>
 
-void spin_lock(spinlock_t *l) NO_LOCK_ANALYSIS
+/* Apart, so that the taking of a free lock is short enough to be inlined. */
+static __noinline void spin_wait(spinlock_t *l) NO_LOCK_ANALYSIS
 {
-	while (unlikely(!spin_trylock(l)))
+	do {
 		while (relax_load_u16(&l->owner) != atomic_load_explicit(&l->next, memory_order_relaxed))
 			relax_wait();
+	} while (!spin_trylock(l));
+}
+
+void spin_lock(spinlock_t *l) NO_LOCK_ANALYSIS
+{
+	if (unlikely(!spin_trylock(l)))
+		spin_wait(l);
 }
 
 bool spin_trylock(spinlock_t *l) NO_LOCK_ANALYSIS

@@ -64,6 +64,11 @@ struct page *phys_page(phys_addr_t phys)
 	return pfn_page(phys >> PAGE_SHIFT);
 }
 
+struct page *phys_page_own(phys_addr_t phys)
+{
+	return pfn_page(phys >> PAGE_SHIFT);
+}
+
 void *phys_address(phys_addr_t phys)
 {
 	return (void *)(LINEAR_BASE + phys);

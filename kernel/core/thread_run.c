@@ -83,7 +83,7 @@ static enum user_verdict user_prepare(struct task *task, enum executor_verdict *
 		irq_restore(0);
 		if (flags & (TASK_SIGNALLED | TASK_WORK)) {
 			atomic_fetch_or_explicit(&task->flags, TASK_IN_USER_WORK, memory_order_relaxed);
-			if (async_call(task, NULL, &thread_user_work_fn, NULL, 0) == PENDING) {
+			if (async_call(task, &thread_user_work_fn, NULL, 0) == PENDING) {
 				*verdict = EXECUTOR_BLOCK;
 				return GIVE_UP;
 			}

@@ -126,6 +126,10 @@ size_t kiov_zero(struct kiov *to, size_t n)
 
 void kiov_skip(struct kiov *iov, size_t n)
 {
+	if (likely(iov->segments == 1 && n <= iov->left)) {
+		advance(iov, n);
+		return;
+	}
 	while (n) {
 		char *address;
 		size_t step = min(front(iov, &address), n);

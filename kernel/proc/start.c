@@ -92,7 +92,7 @@ ASYNC_DEFINE(process_start_init)
 
 	ASYNC_BEGIN;
 	thread = init_thread_create();
-	if (!thread || !async_prepare(&thread->task, NULL, &init_begin_fn,
+	if (!thread || !async_prepare(&thread->task, &init_begin_fn,
 			       &(struct init_begin_args){f->path, f->argv, f->envp}, sizeof(struct init_begin_args)))
 		ASYNC_RETURN(-ENOMEM);
 	task_start(&thread->task);

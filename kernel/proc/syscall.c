@@ -74,6 +74,24 @@ static __noinline void syscall_record(struct thread *thread, u64 number)
 	trace_put(LICHEN_TRACE_SYSCALL, LICHEN_TRACE_NO_KEY, &thread->task, number);
 }
 
+/* async_call, for arguments that are words. */
+static __always_inline enum async_poll syscall_begin(struct task *task, const struct syscall *s, const u64 *x)
+{
+	struct async_frame *frame = async_push_fn(&task->async, s->fn);
+	u64 *args = (u64 *)(frame + 1);
+
+	if (unlikely(!frame)) {
+		task->async.result = -ENOMEM;
+		return READY;
+	}
+	async_frame_make(&task->async, frame, NULL, s->fn);
+	for (u32 i = 0; i < s->nargs; i++) {
+		args[i] = x[i];
+		__asm__ volatile("" : : : "memory"); /* not a call of memcpy */
+	}
+	return s->fn->step(task, frame);
+}
+
 enum async_poll syscall_dispatch(struct thread *thread)
 {
 	u64 *x = thread->user.x;
@@ -92,7 +110,7 @@ enum async_poll syscall_dispatch(struct thread *thread)
 	thread->syscall = number;
 	thread->syscall_x0 = x[0];
 	if (s->is_async) {
-		if (async_call(&thread->task, NULL, s->fn, x, s->nargs * sizeof(u64)) == PENDING)
+		if (syscall_begin(&thread->task, s, x) == PENDING)
 			return PENDING;
 		result = thread->task.async.result;
 	} else {

@@ -245,6 +245,6 @@ enum async_poll thread_page_fault(struct thread *thread, u64 address, u32 access
 		thread_fault_failed(thread, error, address, esr);
 		return READY;
 	}
-	return async_call(&thread->task, NULL, &fault_resolve_fn,
+	return async_call(&thread->task, &fault_resolve_fn,
 		&(struct fault_resolve_args){thread, address, access, esr}, sizeof(struct fault_resolve_args));
 }

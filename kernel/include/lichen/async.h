@@ -45,7 +45,6 @@ struct task;
 enum async_poll {
 	PENDING,
 	READY,
-	STARVED, /* of async_call() alone: not begun, for want of memory */
 };
 
 /* What is constant about an async function: one static object each, found by backtraces through the frame. */
@@ -94,14 +93,11 @@ void __noreturn async_corrupt(const struct async_frame *frame);
  */
 enum async_poll async_resume(struct task *self);
 /* Pushes a frame without stepping it: for tasks that begin. NULL without memory. */
-struct async_frame *async_prepare(struct task *self, struct async_frame *caller, const struct async_fn *fn,
-	const void *args, size_t args_size);
+struct async_frame *async_prepare(struct task *self, const struct async_fn *fn, const void *args, size_t args_size);
 /*
- * Calls a function through its descriptor: for AWAIT_OP and the executor's first step. Without memory the result is -ENOMEM,
- * and READY, or with a caller STARVED.
+ * Calls a function through its descriptor, without a caller: the outermost. Without memory the result is -ENOMEM, and READY.
  */
-enum async_poll async_call(struct task *self, struct async_frame *caller, const struct async_fn *fn,
-	const void *args, size_t args_size);
+enum async_poll async_call(struct task *self, const struct async_fn *fn, const void *args, size_t args_size);
 
 /* Every struct task begins with its async stack; task.h asserts it. */
 #define ASYNC_STACK(self) ((struct async_stack *)(self))
@@ -269,6 +265,34 @@ static __always_inline u32 async_frame_flags(struct async_stack *stack, void *fr
 	return stack->segment && unlikely(frame == stack->segment->room) ? ASYNC_FRAME_SEGMENT : 0;
 }
 
+static __always_inline void *async_push_fn(struct async_stack *stack, const struct async_fn *fn)
+{
+	return async_push(stack, fn, fn->frame_size);
+}
+
+/*
+ * A pushed frame of a function that is known only as its descriptor: zeroes, behind the header. A loop of its own, because frames
+ * are small, and a multiple of 16 bytes.
+ */
+static __always_inline void async_frame_make(
+	struct async_stack *stack, struct async_frame *frame, struct async_frame *caller, const struct async_fn *fn)
+{
+	unsigned __int128 *p = (unsigned __int128 *)frame, *end = (unsigned __int128 *)((char *)frame + fn->frame_size);
+
+	if (fn->frame_size & 16)
+		*p++ = 0;
+	while (p < end) {
+		p[0] = 0;
+		p[1] = 0;
+		p += 2;
+		__asm__ volatile("" : : : "memory"); /* not a call of memset */
+	}
+	frame->fn = fn;
+	frame->caller = caller;
+	frame->flags = async_frame_flags(stack, frame);
+	stack->top = frame;
+}
+
 /*
  * A virtual call. An operation `op` fixes its arguments as a macro and a struct:
  *
@@ -278,17 +302,18 @@ static __always_inline u32 async_frame_flags(struct async_stack *stack, void *fr
  * an implementation begins its frame with them, ASYNC(pipe_read, FILE_READ_ARGS u32 ticket;), and the caller writes
  *     AWAIT_OP(file->ops->read, file_read, .file = file, .to = to, .pos = pos);
  */
-#define AWAIT_OP(fn, op, ...)                                                                      \
+#define AWAIT_OP(function, op, ...)                                                                \
 	do {                                                                                       \
-		enum async_poll _poll;                                                             \
-		f->async.resume = __LINE__;                                                        \
-		while (unlikely((_poll = async_call(self, &f->async, (fn), &(struct op##_args){__VA_ARGS__}, \
-					 sizeof(struct op##_args))) != READY)) {                   \
-			if (_poll == PENDING)                                                      \
-				return PENDING;                                                    \
+		const struct async_fn *_fn;                                                        \
+		struct async_frame *_callee;                                                       \
+		while (unlikely(!(_callee = async_push_fn(ASYNC_STACK(self), _fn = (function))))) { \
 			ASYNC_WAIT_FOR_MEMORY:;                                                    \
-			f->async.resume = __LINE__;                                                \
 		}                                                                                  \
+		f->async.resume = __LINE__;                                                        \
+		async_frame_make(ASYNC_STACK(self), _callee, &f->async, _fn);                      \
+		*(struct op##_args *)(_callee + 1) = (struct op##_args){__VA_ARGS__};              \
+		if (_fn->step(self, _callee) == PENDING)                                           \
+			return PENDING;                                                            \
 		fallthrough;                                                                       \
 	case __LINE__:;                                                                            \
 	} while (0)

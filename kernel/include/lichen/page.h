@@ -64,6 +64,7 @@ void page_put_run(struct page **pages, u32 n); /* the same for each */
 
 phys_addr_t page_phys(const struct page *page);
 struct page *phys_page(phys_addr_t phys); /* NULL where there is no RAM of ours */
+struct page *phys_page_own(phys_addr_t phys); /* the caller knows that there is */
 void *page_address(const struct page *page); /* in the linear map */
 struct page *address_page(const void *address);
 void *phys_address(phys_addr_t phys); /* linear map */

@@ -221,9 +221,14 @@ struct run_args {
 ASYNC(run, struct runner *runner; bool called;)
 {
 	if (!f->called) {
+		struct async_frame *callee = async_prepare(self, f->runner->fn, f->runner->args, f->runner->args_size);
+
+		if (!callee)
+			abort();
+		callee->caller = &f->async;
 		f->called = true;
 		f->async.resume = __LINE__;
-		if (async_call(self, &f->async, f->runner->fn, f->runner->args, f->runner->args_size) == PENDING)
+		if (f->runner->fn->step(self, callee) == PENDING)
 			return PENDING;
 	}
 	f->runner->result = RESULT;
