@@ -32,6 +32,7 @@ void kernel_start(void)
 	run_initcalls(INIT_DEVICE);
 	devicetree_probe();
 	run_initcalls(INIT_LATE);
+	slab_close();
 	if (!task_spawn("start", &system_start_fn, NULL, 0))
 		panic("no memory for the first task");
 	executor_run();

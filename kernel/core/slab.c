@@ -42,6 +42,7 @@ struct slab_cache {
 
 static struct slab_cache caches[CACHES];
 static _Atomic u32 cache_count;
+static bool closed; /* the boot is over */
 static u64 secret = 0x6c696368656e2121;
 
 static spinlock_t magazine_lock = SPINLOCK_INIT;
@@ -253,6 +254,9 @@ struct slab_cache *slab_cache_create(const char *name, size_t size, size_t align
 
 	if (index >= CACHES || size > 16 * PAGE_SIZE)
 		panic("slab %s: no room for another cache", name);
+	/* Where it is made at first use, two CPUs make two. */
+	if (closed)
+		panic("slab %s: made after the boot", name);
 	size = align_up(max(size, sizeof(struct free_object)), align ? max(align, (size_t)16) : (size_t)16);
 	cache->name = name;
 	cache->size = (u32)size;
@@ -266,6 +270,11 @@ struct slab_cache *slab_cache_create(const char *name, size_t size, size_t align
 	spin_init(&cache->lock);
 	list_init(&cache->partial);
 	return cache;
+}
+
+void slab_close(void)
+{
+	closed = true;
 }
 
 static const u16 sizes[] = {32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096};

@@ -23,12 +23,16 @@ struct files {
 
 static struct slab_cache *files_cache;
 
+static void files_cache_init(void)
+{
+	files_cache = slab_cache_create("files", sizeof(struct files), 0);
+}
+INITCALL(INIT_CORE, files_cache_init);
+
 struct files *files_create(void)
 {
 	struct files *files;
 
-	if (!files_cache)
-		files_cache = slab_cache_create("files", sizeof(struct files), 0);
 	files = slab_zalloc(files_cache);
 	if (!files)
 		return NULL;

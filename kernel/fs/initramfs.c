@@ -209,6 +209,8 @@ struct filesystem rootfs = {.name = "rootfs", .flags = FS_NO_CACHE | FS_TMPFILE}
 void dcache_init(void);
 void path_init(void);
 void file_init(void);
+void mount_init(void);
+void tmpfs_init(void);
 void devtmpfs_init(void);
 void memdev_init(void);
 void mount_set_root(struct mount *mount);
@@ -219,6 +221,8 @@ static void vfs_init(void)
 
 	dcache_init();
 	path_init();
+	mount_init();
+	tmpfs_init();
 	file_init();
 	filesystem_register(&tmpfs);
 	devtmpfs_init();

@@ -33,6 +33,12 @@ static spinlock_t locks_lock = SPINLOCK_INIT;
 static struct list blocked_list = LIST_INIT(blocked_list);
 static struct slab_cache *record_cache;
 
+static void file_lock_cache_init(void)
+{
+	record_cache = slab_cache_create("file_lock", sizeof(struct record), 0);
+}
+INITCALL(INIT_CORE, file_lock_cache_init);
+
 static struct inode_locks *locks_of(struct inode *inode)
 {
 	struct inode_locks *fresh;
@@ -46,8 +52,6 @@ static struct inode_locks *locks_of(struct inode *inode)
 	list_init(&fresh->flocks);
 	wait_queue_init(&fresh->changed);
 	spin_lock(&locks_lock);
-	if (!record_cache)
-		record_cache = slab_cache_create("file_lock", sizeof(struct record), 0);
 	if (!inode->locks) {
 		inode->locks = fresh;
 		fresh = NULL;

@@ -17,6 +17,12 @@ static struct list all = LIST_INIT(all); /* by id */
 static u32 last_id = 20;
 static struct slab_cache *mount_cache;
 
+void mount_init(void);
+void mount_init(void)
+{
+	mount_cache = slab_cache_create("mount", sizeof(struct mount), 0);
+}
+
 static struct list *bucket_of(const struct mount *parent, const struct dentry *mountpoint) REQUIRES(dcache_lock)
 {
 	u64 key = ((uintptr_t)parent >> 6) + ((uintptr_t)mountpoint >> 4);
@@ -31,8 +37,6 @@ struct mount *mount_alloc(struct superblock *sb, struct dentry *root, const char
 {
 	struct mount *mount;
 
-	if (!mount_cache)
-		mount_cache = slab_cache_create("mount", sizeof(struct mount), 0);
 	mount = slab_zalloc(mount_cache);
 	if (!mount)
 		return NULL;

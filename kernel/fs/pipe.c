@@ -43,12 +43,16 @@ struct pipe {
 
 static struct slab_cache *pipe_cache;
 
+static void pipe_cache_init(void)
+{
+	pipe_cache = slab_cache_create("pipe", sizeof(struct pipe), 0);
+}
+INITCALL(INIT_CORE, pipe_cache_init);
+
 static struct pipe *pipe_create(void)
 {
 	struct pipe *pipe;
 
-	if (!pipe_cache)
-		pipe_cache = slab_cache_create("pipe", sizeof(struct pipe), 0);
 	pipe = slab_zalloc(pipe_cache);
 	if (!pipe)
 		return NULL;

@@ -22,6 +22,12 @@ struct tmpfs_entry {
 };
 
 static struct slab_cache *inode_cache;
+
+void tmpfs_init(void);
+void tmpfs_init(void)
+{
+	inode_cache = slab_cache_create("tmpfs_inode", sizeof(struct tmpfs_inode), 0);
+}
 static const struct inode_ops directory_ops, other_ops;
 static const struct file_ops directory_file_ops, file_ops;
 
@@ -394,8 +400,6 @@ static long set_up(struct superblock *sb, const struct tmpfs_options *o)
 
 	if (!fs)
 		return -ENOMEM;
-	if (!inode_cache)
-		inode_cache = slab_cache_create("tmpfs_inode", sizeof(struct tmpfs_inode), 0);
 	spin_init(&fs->lock);
 	fs->max_pages = o->max_pages;
 	fs->max_inodes = o->max_inodes;

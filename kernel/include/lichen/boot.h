@@ -38,6 +38,7 @@ extern phys_addr_t memory_map_mapped_end;
 
 void page_init(void);
 void slab_init(void);
+void slab_close(void); /* no more caches from here on: there are other CPUs */
 void kernel_start(void); /* the architecture is up: everything else, then the executor */
 void random_seed_from_device_tree(void);
 

@@ -6,7 +6,7 @@
 #include <lichen/types.h>
 
 struct slab_cache;
-/* For objects of one type; `align` 0 = 16. The name is static. Panics only at boot. */
+/* For objects of one type; `align` 0 = 16. The name is static. At boot alone, by its one CPU: an init call. */
 struct slab_cache *slab_cache_create(const char *name, size_t size, size_t align);
 void *slab_alloc(struct slab_cache *cache);
 void *slab_zalloc(struct slab_cache *cache);
