@@ -292,6 +292,7 @@ static long blk_queue_init(struct blk *blk, u32 i)
 		return error;
 	q->queue = blk->device->queues[i];
 	q->queue->private = q;
+	q->queue->batched = q->queue->event_index;
 	while ((PAGE_SIZE << order) < sizeof(struct blk_slot) * q->queue->size)
 		order++;
 	q->slot_page = page_alloc(order, ALLOC_POOL | ALLOC_ZERO);

@@ -291,6 +291,7 @@ static struct echo *echo_create(struct virtio_device *device)
 			break;
 		echo->queues[i].queue = device->queues[i];
 		device->queues[i]->private = &echo->queues[i];
+		device->queues[i]->batched = device->queues[i]->event_index;
 		echo->count = i + 1;
 	}
 	device->private = echo;

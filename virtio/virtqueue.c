@@ -58,6 +58,10 @@ void virtqueue_reset(struct virtqueue *queue)
 	queue->free_count = queue->size;
 	queue->available = queue->kicked = queue->used_seen = queue->in_flight = 0;
 	queue->put_left = 0;
+	queue->armed_at = 0;
+	queue->batch_since = 0;
+	queue->batch_depth = 0;
+	queue->batch_most = 1;
 	queue->latency = LATENCY_MAX;
 	queue->broken = NULL;
 }
@@ -70,6 +74,7 @@ struct virtqueue *virtqueue_create(u16 index, u16 size, u32 indirect_size, bool 
 	if (!queue)
 		return NULL;
 	spin_init(&queue->lock);
+	timer_init(&queue->batch_timer, virtqueue_batch_timer);
 	queue->index = index;
 	queue->size = size;
 	queue->event_index = event_index;
@@ -102,6 +107,7 @@ struct virtqueue *virtqueue_create(u16 index, u16 size, u32 indirect_size, bool 
 
 void virtqueue_destroy(struct virtqueue *queue)
 {
+	timer_cancel(&queue->batch_timer);
 	if (queue->ring_page)
 		page_put(queue->ring_page);
 	if (queue->indirect_page)
@@ -178,6 +184,8 @@ void virtqueue_kick(struct virtqueue *queue)
 	u16 old = queue->kicked;
 	bool wanted;
 
+	if (unlikely(queue->batch_depth))
+		atomic_store_explicit(used_event(queue), (u16)(queue->used_seen + virtqueue_batch(queue) - 1), memory_order_relaxed);
 	/* The new index must be seen before the wish not to be notified is read (2.7.13.4.1). */
 	atomic_thread_fence(memory_order_seq_cst);
 	queue->kicked = queue->available;
@@ -242,8 +250,14 @@ bool virtqueue_rearm(struct virtqueue *queue)
 {
 	if (unlikely(queue->broken))
 		return false;
-	if (queue->event_index)
-		atomic_store_explicit(used_event(queue), queue->used_seen, memory_order_relaxed);
+	if (queue->event_index) {
+		u32 seen = queue->used_seen, depth = queue->in_flight + (u16)(seen - queue->armed_at), event = seen;
+
+		if (unlikely((depth | queue->batch_depth) >= VIRTQUEUE_BATCH_DEPTH))
+			event += virtqueue_batch_next(queue, depth - queue->in_flight) - 1u;
+		queue->armed_at = (u16)seen;
+		atomic_store_explicit(used_event(queue), (u16)event, memory_order_relaxed);
+	}
 	/* Either the device sees the wish, or we see its entry. */
 	atomic_thread_fence(memory_order_seq_cst);
 	return atomic_load_explicit((_Atomic u16 *)&queue->used->idx, memory_order_relaxed) != queue->used_seen;

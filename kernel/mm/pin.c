@@ -17,7 +17,7 @@ static bool reachable(const struct page *page, bool device)
 }
 
 /* The page of an entry if it will do: referenced; else NULL. */
-static struct page *pin_entry(pte_t *entry, bool write, bool device)
+static __always_inline struct page *pin_entry(pte_t *entry, bool write, bool device)
 {
 	pte_t pte = entry ? pte_get(entry) : 0;
 	struct page *page;
@@ -130,23 +130,39 @@ static long pin_moved(struct mm *mm, u64 address, bool write, struct page **page
 	return move_shmem(vma->cache, vma_index(vma, address)) == -ENOMEM ? -ENOMEM : -EAGAIN;
 }
 
-long mm_pin_page_fast(struct mm *mm, u64 address, bool write, bool device, struct page **page)
+static __noinline long pin_slow(struct mm *mm, u64 address, bool write, bool device, struct page **page)
 {
 	long error;
 
-	if (unlikely(address >= USER_END))
+	if (address >= USER_END)
 		return -EFAULT;
 	address &= PAGE_MASK;
 	spin_lock(&mm->table_lock);
 	*page = pin_entry(pte_find(mm, address, false), write, device);
 	spin_unlock(&mm->table_lock);
-	if (likely(*page))
+	if (*page)
 		return 0;
 	if (!device || !pool_is_separate() || !rwlock_try_read(&mm->lock))
 		return -EAGAIN;
 	error = pin_moved(mm, address, write, page);
 	rwlock_read_unlock(&mm->lock);
 	return error == -ENOMEM ? -EAGAIN : error;
+}
+
+/* The steady state is a leaf, which needs no stack: all that may call something is in pin_slow. */
+long mm_pin_page_fast(struct mm *mm, u64 address, bool write, bool device, struct page **page)
+{
+	struct page *found;
+
+	if (likely(address < USER_END) && likely(spin_trylock(&mm->table_lock))) {
+		found = pin_entry(pte_find(mm, address & PAGE_MASK, false), write, device);
+		spin_unlock(&mm->table_lock);
+		if (likely(found)) {
+			*page = found;
+			return 0;
+		}
+	}
+	return pin_slow(mm, address, write, device, page);
 }
 
 ASYNC_DEFINE(mm_pin_page)

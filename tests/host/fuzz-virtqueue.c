@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 // kernel: none
-// sources: virtio/virtqueue.c
+// sources: virtio/virtqueue.c virtio/coalesce.c
 // cflags: -Ivirtio/include
 /*
  * A hostile device against the driver's virtqueue: the input scribbles over the rings while requests are offered and taken. Every token

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 // kernel: none
-// sources: virtio/virtqueue.c
+// sources: virtio/virtqueue.c virtio/coalesce.c
 // cflags: -Ivirtio/include
 /*
  * The driver's side of a virtqueue against a device that behaves: random requests, direct and indirect, finished in any order, with
@@ -13,6 +13,7 @@
 #include <virtio/virtqueue.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SIZE 16u
 
@@ -203,6 +204,101 @@ static void test_limits(void)
 	virtqueue_destroy(queue);
 }
 
+static u32 interrupts;
+
+static void count_interrupt(struct virtqueue *queue)
+{
+	interrupts++;
+}
+
+static u16 asked(struct virtqueue *queue)
+{
+	return *(__virtio16 *)&queue->avail->ring[SIZE];
+}
+
+static void submit(struct virtqueue *queue, u32 n) REQUIRES(queue->lock)
+{
+	while (n--) {
+		CHECK(virtqueue_begin(queue, 1) >= 0);
+		virtqueue_put(queue, 4096, 1, true);
+		virtqueue_end(queue, queue);
+		virtqueue_kick(queue);
+	}
+}
+
+static void finish(struct virtqueue *queue, u32 n) REQUIRES(queue->lock)
+{
+	u32 head, bytes;
+
+	for (u32 i = 0; i < n; i++) {
+		queue->used->ring[queue->used->idx & (SIZE - 1)] =
+			(struct vring_used_elem){queue->avail->ring[queue->used->idx & (SIZE - 1)], 1};
+		queue->used->idx++;
+	}
+	for (u32 i = 0; i < n; i++)
+		CHECK(virtqueue_take(queue, &head, &bytes));
+	CHECK(!virtqueue_rearm(queue));
+}
+
+/* Where the next interrupt is asked for. */
+static void test_batches(void)
+{
+	struct virtqueue *queue = create(0, true);
+
+	queue->interrupt = count_interrupt;
+	spin_lock(&queue->lock);
+	/* Not for a queue whose buffers wait for what may never come. */
+	for (u32 i = 0; i < 20; i++) {
+		submit(queue, SIZE);
+		CHECK(asked(queue) == queue->used_seen);
+		finish(queue, SIZE);
+	}
+	queue->batched = true;
+	/* At any pace, few are reported at once. */
+	for (u32 i = 0; i < 100; i++) {
+		submit(queue, VIRTQUEUE_BATCH_DEPTH - 1);
+		CHECK(asked(queue) == queue->used_seen);
+		finish(queue, VIRTQUEUE_BATCH_DEPTH - 1);
+	}
+	CHECK(!timer_pending(&queue->batch_timer));
+	/* A fast device and a full ring: half of it. */
+	for (u32 i = 0; i < 20; i++) {
+		submit(queue, SIZE);
+		finish(queue, SIZE);
+	}
+	submit(queue, 1);
+	CHECK(asked(queue) == queue->used_seen); /* alone: at once */
+	submit(queue, 3);
+	CHECK(asked(queue) == (u16)(queue->used_seen + 3)); /* all there are */
+	submit(queue, SIZE - 4);
+	CHECK(asked(queue) == (u16)(queue->used_seen + SIZE / 2 - 1));
+	finish(queue, SIZE - 2);
+	CHECK(asked(queue) == (u16)(queue->used_seen + 1)); /* no more than are in flight */
+	/* What does not come is looked for. */
+	CHECK(timer_pending(&queue->batch_timer));
+	spin_unlock(&queue->lock);
+	interrupts = 0;
+	shim_clock_advance(NSEC_PER_SEC);
+	async_run(task_yield);
+	CHECK(interrupts == 1 && !timer_pending(&queue->batch_timer));
+	spin_lock(&queue->lock);
+	CHECK(!virtqueue_rearm(queue) && asked(queue) == queue->used_seen);
+	finish(queue, 2);
+	/* A device that takes a millisecond for each is not waited for. */
+	for (u32 i = 0; i < 6; i++) {
+		struct timespec pause = {.tv_nsec = 1000000 * SIZE};
+
+		submit(queue, SIZE);
+		nanosleep(&pause, NULL);
+		finish(queue, SIZE);
+	}
+	submit(queue, SIZE);
+	CHECK(asked(queue) == queue->used_seen);
+	finish(queue, SIZE);
+	spin_unlock(&queue->lock);
+	virtqueue_destroy(queue);
+}
+
 int main(void)
 {
 	size_t before;
@@ -222,6 +318,7 @@ int main(void)
 	test_lie(2, 0, 1, false); /* more than are in flight */
 	test_lie(0xffff, 0, 1, false);
 	test_limits();
+	test_batches();
 	CHECK(shim_allocated() == before);
 	return CHECK_RESULT();
 }

@@ -16,6 +16,11 @@ struct timer {
 void timer_init(struct timer *timer, void (*expire)(struct timer *timer));
 /* Arms (or moves) a timer on this CPU. The memory stays the caller's and must live until it expired or was cancelled. */
 void timer_start(struct timer *timer, nsec_t deadline);
+/* Any context; may be out of date at once, unless the caller holds what keeps others from starting it. */
+static inline bool timer_pending(const struct timer *timer)
+{
+	return atomic_load_explicit(&((struct timer *)(uintptr_t)timer)->cpu, memory_order_relaxed) >= 0;
+}
 /* After it returns, expire is not running and will not run. True: it was pending. Any CPU, any context but its own expire. */
 bool timer_cancel(struct timer *timer);
 

@@ -17,9 +17,11 @@
 
 #include <lichen/lock.h>
 #include <lichen/page.h>
+#include <lichen/timer.h>
 #define VIRTIO_RING_NO_LEGACY
 #include <linux/virtio_ring.h>
 
+#define VIRTQUEUE_BATCH_DEPTH 8 /* requests in flight, from which on completions are reported in batches */
 #define VIRTQUEUE_DIRECT_MAX 4 /* longer chains take an indirect table while there is one */
 
 /* Private to the driver: one a descriptor, valid for the head of a chain in flight. */
@@ -38,6 +40,7 @@ struct virtqueue {
 	u16 index;	 /* of the device's queues */
 	u16 size;	 /* a power of two */
 	bool event_index;
+	bool batched;	/* the device answers each request by itself, and soon: completions may be reported together (coalesce.c) */
 	bool stopped;	/* nothing may be added: the device is being reset, or failed */
 	const char *broken; /* why, once the device has lied */
 	/* our own state */
@@ -69,6 +72,11 @@ struct virtqueue {
 	u32 cpu; /* that takes its interrupts */
 	/* of requests that were alone in the queue: when the last was made available, and how long they take (ticks, a mean) */
 	u64 alone_since, latency;
+	/* completions in batches (coalesce.c): `used_seen` when it was last rearmed; how many were in flight lately, 0: too few; how many at most, from how many came since when */
+	u16 armed_at, batch_depth, batch_most;
+	u32 batch_count;
+	u64 batch_since;
+	struct timer batch_timer;
 	u32 trace_key; /* LICHEN_TRACE_KEY without a head */
 	struct virtqueue *cpu_next; /* of that CPU: mmio.c */
 };
@@ -116,8 +124,16 @@ void virtqueue_kick(struct virtqueue *queue) REQUIRES(queue->lock);
  * the queue is broken (queue->broken tells why, and stays).
  */
 void *virtqueue_take(struct virtqueue *queue, u32 *head, u32 *bytes) REQUIRES(queue->lock);
-/* Asks for an interrupt at the next completion. True: there is one already, go on taking. */
+/*
+ * Asks for an interrupt: at the next completion, or with many in flight a few of them later, within a bounded time (coalesce.c). True:
+ * there is a completion already, go on taking.
+ */
 bool virtqueue_rearm(struct virtqueue *queue) REQUIRES(queue->lock);
+
+/* How many completions the next interrupt is to wait for, when one more request was made, or `taken` were taken. And the timer's end. */
+u16 virtqueue_batch(struct virtqueue *queue) REQUIRES(queue->lock);
+u16 virtqueue_batch_next(struct virtqueue *queue, u32 taken) REQUIRES(queue->lock);
+void virtqueue_batch_timer(struct timer *timer);
 
 /* Asks for no interrupt until virtqueue_rearm; one may come all the same. Only with event indexes; needs no lock. */
 void virtqueue_disarm(struct virtqueue *queue);

@@ -6,6 +6,11 @@
 #include <lichen/types.h>
 #include <time.h>
 
+static inline u64 clock_ticks_of(nsec_t ns)
+{
+	return ns;
+}
+
 static inline u64 clock_ticks(void)
 {
 	struct timespec t;
