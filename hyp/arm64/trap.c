@@ -138,7 +138,7 @@ static void data_abort(struct cpu *cpu, u64 esr, struct regs *regs)
 	}
 	if (unlikely(mmio.again)) {
 		/* The domain waits, with its interrupts as it has them, not EL2. */
-		asm volatile("yield");
+		cpu_relax();
 		return;
 	}
 	if (!mmio.write)

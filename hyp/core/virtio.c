@@ -376,8 +376,11 @@ static void forget_driver(struct slot *slot)
 /* Status = 0. What the backend never saw alive needs no handshake. */
 static void reset(struct slot *slot)
 {
-	bool live = slot->resetting || slot->status & STATUS_LIVE;
+	bool live = slot->status & STATUS_LIVE;
 
+	/* Asked for again: nothing has changed since. */
+	if (slot->resetting)
+		return;
 	slot->generation++;
 	forget_driver(slot);
 	slot->resetting = live && slot->device_id && backend_lives();
@@ -597,6 +600,9 @@ bool virtio_access(struct cpu *cpu, struct mmio *mmio)
 	spin_lock(&slot->lock);
 	if (slot->device_id)
 		write_register(slot, mmio->offset, mmio->value);
+	/* An unmodified driver takes its memory back as soon as the store is over: for it a reset is one step. */
+	mmio->again = slot->resetting && mmio->offset == VIRTIO_MMIO_STATUS &&
+		      domain->config->share_memory;
 	spin_unlock(&slot->lock);
 	return true;
 }
