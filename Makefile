@@ -5,6 +5,7 @@
 #   make check    static checks: format, sparse, thread safety, sources that must not compile, size of the hypervisor
 #   make bench    measure; build/bench/latency.json and report.html. bench-check: and fail if a bound is passed
 #   make soak-fio an hour of fio with verification, Linux as the frontend (SECONDS=n: as long as that)
+#   make bench-trace   what the trace costs, off and on, against a build without its points; fails over a limit
 #   make bench-peers   the same on Linux alone, under KVM, under Xen (Debian's packages): build/bench/peers.json
 #   make clean    remove build/ (the cache under ~/.cache/lichen stays)
 #
@@ -37,6 +38,9 @@ bench-check: all
 report-screenshot:
 	@scripts/screenshot build/bench/report.html
 
+bench-trace: all
+	@scripts/bench-trace $(ARGS)
+
 bench-peers: all
 	@scripts/bench-peers $(ARGS)
 
@@ -63,5 +67,5 @@ tests: deps $(filter driver-domain,$(parts))
 		scripts/step BUILD tests/$$d $(MAKE) --no-print-directory -k -j$(jobs) -C tests/$$d || status=1; \
 	done; exit $$status
 
-.PHONY: tests all run test check bench bench-check report-screenshot soak-fio bench-peers clean deps image $(parts) hyp kernel driver-domain
+.PHONY: tests all run test check bench bench-check report-screenshot soak-fio bench-peers bench-trace clean deps image $(parts) hyp kernel driver-domain
 .NOTPARALLEL:

@@ -86,7 +86,8 @@ static long blk_offer(struct virtqueue *queue, struct block_request *request) RE
 	for (u32 i = 0; i < request->segment_count; i++)
 		virtqueue_put(queue, request->segments[i].address, request->segments[i].bytes, in);
 	virtqueue_put(queue, phys + offsetof(struct blk_slot, status), 1, true);
-	trace_point(LICHEN_TRACE_SUBMIT, queue->trace_key ^ (LICHEN_TRACE_NO_HEAD ^ (u32)head), request->task, request->sector);
+	if (trace_enabled())
+		virtqueue_trace_submit(queue, (u32)head, request);
 	virtqueue_end(queue, request);
 	return 0;
 }
@@ -160,7 +161,8 @@ static void blk_interrupt(struct virtqueue *queue)
 
 	do {
 		while ((request = virtqueue_take(queue, &head, &bytes))) {
-			trace_point(LICHEN_TRACE_COMPLETE, queue->trace_key ^ (LICHEN_TRACE_NO_HEAD ^ head), request->task, 0);
+			if (trace_enabled())
+				virtqueue_trace_complete(queue, head, request);
 			block_request_done(request, blk_result(q, request, head, bytes));
 			any = true;
 		}

@@ -33,14 +33,15 @@ struct echo {
 };
 
 /* Puts a request into the ring: 0, or virtqueue_begin's error. */
-static long echo_offer(struct virtqueue *queue, struct block_request *request) REQUIRES(queue->lock)
+static __always_inline long echo_offer(struct virtqueue *queue, struct block_request *request) REQUIRES(queue->lock)
 {
 	long head = virtqueue_begin(queue, 1);
 
 	if (unlikely(head < 0))
 		return head;
 	virtqueue_put(queue, request->segments->address, request->segments->bytes, request->op == BLOCK_READ);
-	trace_point(LICHEN_TRACE_SUBMIT, queue->trace_key ^ (LICHEN_TRACE_NO_HEAD ^ (u32)head), request->task, 0);
+	if (trace_enabled())
+		virtqueue_trace_submit(queue, (u32)head, request);
 	virtqueue_end(queue, request);
 	return 0;
 }
@@ -100,7 +101,8 @@ static void echo_interrupt(struct virtqueue *queue)
 
 	do {
 		while ((request = virtqueue_take(queue, &head, &bytes))) {
-			trace_point(LICHEN_TRACE_COMPLETE, queue->trace_key ^ (LICHEN_TRACE_NO_HEAD ^ head), request->task, 0);
+			if (trace_enabled())
+				virtqueue_trace_complete(queue, head, request);
 			block_request_done(request, 0);
 			any = true;
 		}

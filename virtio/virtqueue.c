@@ -194,7 +194,8 @@ void virtqueue_kick(struct virtqueue *queue)
 	else
 		wanted = !(*(volatile __virtio16 *)&queue->used->flags & VRING_USED_F_NO_NOTIFY);
 	if (wanted && likely(!queue->broken && !queue->stopped)) {
-		trace_point(LICHEN_TRACE_NOTIFY, queue->trace_key, NULL, 0);
+		if (trace_enabled())
+			return virtqueue_trace_notify(queue);
 		io_write32(queue->notify, queue->index);
 	}
 }

@@ -133,10 +133,20 @@ static void request_unbounce(struct block_request *request, u8 status)
 	request->bounce = NULL;
 }
 
-static u32 request_key(const struct block_request *request)
+/* A record, apart: the point costs those who pass it no register. */
+static __cold noinline void request_record(
+	u32 stage, const struct block_request *request, u64 value)
 {
-	return LICHEN_TRACE_KEY(
-		request->queue->block->slot->index, request->queue->index, request->head);
+	trace_put(stage,
+		LICHEN_TRACE_KEY(
+			request->queue->block->slot->index, request->queue->index, request->head),
+		value);
+}
+
+static __always_inline void request_trace(u32 stage, const struct block_request *request, u64 value)
+{
+	if (trace_enabled())
+		request_record(stage, request, value);
 }
 
 /* ---- the end of a request ---- */
@@ -161,7 +171,7 @@ static void request_end(struct block_request *request, u8 status)
 	slot_count(block->slot->index, requests, 1);
 	if (vring_signal_needed(&queue->ring)) {
 		slot_count(block->slot->index, signals, 1);
-		trace_point(LICHEN_TRACE_SIGNAL, request_key(request), 0);
+		request_trace(LICHEN_TRACE_SIGNAL, request, 0);
 		queue_signal(block->slot->index, &queue->view);
 	}
 	watch_completed(&queue->watch, queue->in_flight == 1);
@@ -200,7 +210,7 @@ static void request_bio_end(struct bio *bio)
 {
 	struct block_request *request = container_of(bio, struct block_request, bio);
 
-	trace_point(LICHEN_TRACE_BIO_END, request_key(request), bio->bi_status);
+	request_trace(LICHEN_TRACE_BIO_END, request, bio->bi_status);
 	interrupt_count(request->queue->block);
 	request_end(request, status_of(bio->bi_status));
 }
@@ -320,7 +330,7 @@ static void request_read_write(
 	}
 	if (!write)
 		request->written = length + 1;
-	trace_point(LICHEN_TRACE_BIO_SUBMIT, request_key(request), sector);
+	request_trace(LICHEN_TRACE_BIO_SUBMIT, request, sector);
 	submit_bio_noacct(bio);
 }
 
@@ -408,7 +418,7 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 	unsigned long flags;
 	u32 type;
 
-	trace_point(LICHEN_TRACE_TAKE, request_key(request), 0);
+	request_trace(LICHEN_TRACE_TAKE, request, 0);
 	if (chain->readable_bytes < sizeof(header))
 		return "a request without a header";
 	if (!chain->writable_bytes)

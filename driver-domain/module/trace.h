@@ -18,10 +18,12 @@ void trace_changed(void);
 /* Any context. */
 void trace_put(u32 stage, u32 key, u64 value);
 
-#define trace_point(stage, key, value)                        \
-	do {                                                  \
-		if (static_branch_unlikely(&trace_on))        \
-			trace_put((stage), (key), (value));   \
+#define trace_enabled() (LICHEN_TRACE_POINTS && static_branch_unlikely(&trace_on))
+
+#define trace_point(stage, key, value)                      \
+	do {                                                \
+		if (trace_enabled())                        \
+			trace_put((stage), (key), (value)); \
 	} while (0)
 
 #endif

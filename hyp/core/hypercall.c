@@ -22,7 +22,7 @@ static __attribute__((noinline)) void hypercall_log(struct cpu *cpu, struct regs
 static __attribute__((noinline)) void hypercall_signal(struct cpu *cpu, struct regs *regs)
 {
 	cpu_count(cpu, LICHEN_STATS_SIGNAL);
-	if (unlikely(trace_on))
+	if (trace_enabled())
 		trace_put(cpu, LICHEN_TRACE_EL2_SIGNAL,
 			LICHEN_TRACE_KEY(regs->x[1], 0xff, LICHEN_TRACE_NO_HEAD));
 	regs->x[0] = cpu->domain == driver_domain ? virtio_signal(regs->x[1], regs->x[2]) : -EPERM;

@@ -276,7 +276,7 @@ bool virtio_notify(struct cpu *cpu, u64 ipa, u32 value)
 		     !(slot->status & STATUS_LIVE)))
 		return true;
 	channel = &channels[slot->queue[value].channel];
-	if (unlikely(trace_on))
+	if (trace_enabled())
 		return notify_traced(cpu, slot, value, channel);
 	ring(channel, &channel->bells->queues[slot->number], BIT(value), &channel->bells->kicked,
 		BIT(slot->number));

@@ -11,6 +11,7 @@
 #include <lichen/trace.h>
 
 extern bool trace_on;
+#define trace_enabled() (LICHEN_TRACE_POINTS && unlikely(trace_on))
 
 /* Once, before domains are mapped. `bytes` of records a ring; 0: no rings. */
 void trace_init(u32 cpu_count, u64 bytes);

@@ -59,12 +59,6 @@ void executor_charge(struct task *task, nsec_t ns)
 	task->runtime_system += ns - user;
 }
 
-static __noinline void return_record(struct task *task)
-{
-	atomic_fetch_and_explicit(&task->flags, ~(u32)TASK_TRACED, memory_order_relaxed);
-	trace_put(LICHEN_TRACE_RETURN, LICHEN_TRACE_NO_KEY, task, 0);
-}
-
 enum user_verdict { ENTER_USER, GIVE_UP };
 
 /* Until it may enter user mode: then returns with interrupts masked. Else *verdict says what to do with it. */
@@ -75,9 +69,10 @@ static enum user_verdict user_prepare(struct task *task, enum executor_verdict *
 
 		irq_save();
 		flags = atomic_load_explicit(&task->flags, memory_order_acquire);
-		if (likely(!(flags & (TASK_SIGNALLED | TASK_WORK | TASK_RESCHED)))) {
-			if (unlikely(flags & TASK_TRACED))
-				return_record(task);
+		if (likely(!(flags & (TASK_SIGNALLED | TASK_WORK | TASK_RESCHED | (LICHEN_TRACE_POINTS ? TASK_TRACED : 0)))))
+			return ENTER_USER;
+		if (!(flags & (TASK_SIGNALLED | TASK_WORK | TASK_RESCHED))) {
+			trace_put_return(task);
 			return ENTER_USER;
 		}
 		irq_restore(0);
@@ -105,7 +100,8 @@ enum executor_verdict executor_run_thread(struct task *task)
 	enum executor_verdict verdict;
 
 	if (task->async.top) {
-		trace_point(LICHEN_TRACE_RUN, LICHEN_TRACE_NO_KEY, task, 0);
+		if (trace_enabled() && task->flags & TASK_TRACED)
+			trace_put(LICHEN_TRACE_RUN, LICHEN_TRACE_NO_KEY, task, 0);
 		if (async_resume(task) == PENDING)
 			return EXECUTOR_BLOCK;
 		if (task->flags & TASK_IN_USER_WORK) {

@@ -20,12 +20,12 @@
 #define OWN_RECORDS 4096u
 _Static_assert(LICHEN_TRACE_PAGE + OWN_RECORDS * sizeof(struct lichen_trace_record) <= PAGE_SIZE << OWN_ORDER, "a ring fits");
 
-bool trace_on;
+__attribute__((used)) bool trace_on; /* trace_enabled() is assembly */
 static bool hypervisor;
 static u32 ring_records, ring_count;
 static char *window;			      /* the hypervisor's header and rings */
 static const struct lichen_info *info;
-static struct lichen_trace_ring *own[CPUS_MAX]; /* this domain's, by our numbers of the CPUs */
+static u64 began; /* when it was last switched on */
 
 static struct lichen_trace_ring *window_ring(u32 index)
 {
@@ -56,30 +56,64 @@ static void trace_find(void)
 	for (u32 cpu = 0; cpu < cpu_count(); cpu++)
 		for (u32 row = 0; row < ring_count / 2; row++)
 			if (info->cpu[row].mpidr == cpu_hardware_id(cpu))
-				own[cpu] = window_ring(2 * row + 1);
+				cpus[cpu].trace = window_ring(2 * row + 1);
 }
 INITCALL(INIT_LATE, trace_find);
 
-void trace_put(u32 stage, u32 key, const struct task *task, u64 value)
+static __always_inline void record(u32 stage, u32 key, u32 tid, u64 value)
 {
 	unsigned long flags = irq_save();
-	struct lichen_trace_ring *ring = own[cpu_id()];
+	struct lichen_trace_ring *ring = this_cpu()->trace;
 
 	if (likely(ring))
-		lichen_trace_write(ring, ring_records, stage, key,
-			task && task->flags & TASK_THREAD ? (u32)thread_of((struct task *)(uintptr_t)task)->tid : 0, value);
+		lichen_trace_write(ring, ring_records, stage, key, tid, value);
 	irq_restore(flags);
+}
+
+/* That does not change, so other flags may. */
+static __always_inline bool is_thread(const struct task *task)
+{
+	return atomic_load_explicit(&task->flags, memory_order_relaxed) & TASK_THREAD;
+}
+
+void trace_put(u32 stage, u32 key, const struct task *task, u64 value)
+{
+	record(stage, key, task && is_thread(task) ? (u32)((const struct thread *)task)->tid : 0, value);
+}
+
+void trace_put_submit(u32 key, struct task *task, u64 value)
+{
+	u32 tid = 0;
+
+	if (task && is_thread(task)) {
+		struct thread *thread = thread_of(task);
+
+		tid = (u32)thread->tid;
+		/* Several requests of one call have one return. */
+		if (!(atomic_fetch_or_explicit(&task->flags, TASK_TRACED, memory_order_relaxed) & TASK_TRACED))
+			thread->trace_call = thread->syscall;
+	}
+	record(LICHEN_TRACE_SUBMIT, key, tid, value);
+}
+
+void trace_put_return(struct task *task)
+{
+	struct thread *thread = thread_of(task);
+	bool entered = thread->trace_call >= 0 && thread->trace_entry >= began;
+
+	atomic_fetch_and_explicit(&task->flags, ~(u32)TASK_TRACED, memory_order_relaxed);
+	record(LICHEN_TRACE_RETURN, (u32)thread->trace_call, (u32)thread->tid, entered ? thread->trace_entry : 0);
 }
 
 static long own_make(void)
 {
 	for (u32 cpu = 0; cpu < cpu_count(); cpu++) {
-		struct page *page = own[cpu] ? NULL : page_alloc(OWN_ORDER, ALLOC_ZERO);
+		struct page *page = cpus[cpu].trace ? NULL : page_alloc(OWN_ORDER, ALLOC_ZERO);
 
-		if (!own[cpu] && !page)
+		if (!cpus[cpu].trace && !page)
 			return -ENOMEM;
 		if (page)
-			own[cpu] = page_address(page);
+			cpus[cpu].trace = page_address(page);
 	}
 	ring_records = OWN_RECORDS;
 	ring_count = cpu_count();
@@ -98,6 +132,8 @@ long trace_switch(bool on)
 		error = hypercall1(LICHEN_HVC_TRACE, on);
 	if (error)
 		return error;
+	if (on)
+		began = lichen_trace_time();
 	trace_on = on;
 	trace_syscalls(on);
 	return 0;
@@ -140,7 +176,7 @@ size_t trace_file_copy(char *to, size_t room)
 		return 0;
 	memcpy(to, &file, sizeof(file));
 	for (u32 i = 0; i < ring_count; i++) {
-		struct lichen_trace_ring *ring = hypervisor ? window_ring(i) : own[i];
+		struct lichen_trace_ring *ring = hypervisor ? window_ring(i) : cpus[i].trace;
 		struct lichen_trace_chunk chunk = {.cpu = hypervisor ? i / 2 : i, .writer = LICHEN_TRACE_FRONTEND};
 
 		if (hypervisor && !(i & 1)) {
@@ -148,7 +184,7 @@ size_t trace_file_copy(char *to, size_t room)
 		} else if (hypervisor) {
 			chunk.writer = LICHEN_TRACE_BACKEND;
 			for (u32 cpu = 0; cpu < cpu_count(); cpu++)
-				if (own[cpu] == ring)
+				if (cpus[cpu].trace == ring)
 					chunk.writer = LICHEN_TRACE_FRONTEND;
 		}
 		chunk.written = *(volatile u64 *)&ring->next;

@@ -11,11 +11,12 @@
 extern const struct syscall syscall_table_start[], syscall_table_end[];
 static const struct syscall *syscalls[SYSCALL_NUMBERS];
 /*
- * What dispatch looks into: the table, or an empty one while the trace is on. So a call that is recorded takes the way of those that are
- * not there, and one that is not has nothing to test.
+ * What dispatch looks into: the table, or an empty one while the trace is on. So a call whose entry is noted takes the way of those that are
+ * not there, and one whose is not has nothing to test.
  */
 static const struct syscall *none[SYSCALL_NUMBERS];
-static const struct syscall **lookup = syscalls;
+static const struct syscall **traced_lookup = syscalls;
+#define lookup (LICHEN_TRACE_POINTS ? traced_lookup : syscalls)
 static _Atomic u64 unknown_logged[SYSCALL_NUMBERS / 64 + 1];
 
 static void syscall_table_init(void)
@@ -65,13 +66,7 @@ static __always_inline void syscall_result(struct thread *thread, long result)
 
 void trace_syscalls(bool on)
 {
-	*(const struct syscall **volatile *)&lookup = on ? none : syscalls;
-}
-
-static __noinline void syscall_record(struct thread *thread, u64 number)
-{
-	atomic_fetch_or_explicit(&thread->task.flags, TASK_TRACED, memory_order_relaxed);
-	trace_put(LICHEN_TRACE_SYSCALL, LICHEN_TRACE_NO_KEY, &thread->task, number);
+	*(const struct syscall **volatile *)&traced_lookup = on ? none : syscalls;
 }
 
 /* async_call, for arguments that are words. */
@@ -100,12 +95,11 @@ enum async_poll syscall_dispatch(struct thread *thread)
 	long result;
 
 	if (unlikely(number >= SYSCALL_NUMBERS || !(s = lookup[number]))) {
-		if (trace_on)
-			syscall_record(thread, number);
 		if (number >= SYSCALL_NUMBERS || !(s = syscalls[number])) {
 			x[0] = syscall_unknown(thread, number);
 			return READY;
 		}
+		thread->trace_entry = lichen_trace_time();
 	}
 	thread->syscall = number;
 	thread->syscall_x0 = x[0];

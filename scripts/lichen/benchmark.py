@@ -94,6 +94,8 @@ def command_of(name, options, directory, image):
                      "-device", f"{device.format(2)},drive=files,serial=files"):
         command += ["--qemu=" + argument]
     command += run
+    command += ["--build", options.build] if getattr(options, "build", None) else []
+    command += ["--trace", options.trace] if getattr(options, "trace", None) else []
     if device == "nvme" and "linux-bare" not in run:
         command += ["--devices", devices_file(directory)]
     command += ["--put", os.path.join(BUILD, "tests/bench/latency") + ":/root/latency"]

@@ -229,14 +229,12 @@ domain {self.frontend}
     def _device_config(self):
         """What replaces the driver domain's /etc/lichen.conf, or None for its own."""
         options = self.options
-        if options.devices:
-            with open(need(options.devices, "the device configuration"), "rb") as file:
-                return file.read()
-        if not options.no_disk and not options.trace:
+        if not options.devices and not options.no_disk and not options.trace:
             return None
-        with open(os.path.join(options.source, "driver-domain/lichen.conf"), "rb") as file:
+        path = options.devices or os.path.join(options.source, "driver-domain/lichen.conf")
+        with open(need(path, "the device configuration"), "rb") as file:
             lines = file.read().splitlines(keepends=True)
-        if options.no_disk:
+        if options.no_disk and not options.devices:
             lines = [line for line in lines if line.split()[:1] != [b"blk"]]
         if options.trace:
             lines = [line.replace(b"port5=", b"port6=/dev/vport0p6 port5=") for line in lines]

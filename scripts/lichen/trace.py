@@ -15,7 +15,7 @@ import collections
 import html
 import struct
 
-MAGIC, VERSION = 0x454341525448434C, 1
+MAGIC, VERSION = 0x454341525448434C, 2
 FILE, CHUNK, RECORD = struct.Struct("<QIIQ"), struct.Struct("<IIQQ"), struct.Struct("<QIIIIQ")
 WRITERS = ("EL2", "linux", "lichen")
 EL2, BACKEND, FRONTEND = range(3)
@@ -56,8 +56,13 @@ def read(data):
             raise Error("the trace is cut off, or damaged")
         overwritten += written - count
         for fields in RECORD.iter_unpack(data[at:at + count * RECORD.size]):
-            if fields[2] in NAMES:  # another domain may have written anything
-                records.append(Record(*fields, cpu, writer))
+            if fields[2] not in NAMES:  # another domain may have written anything
+                continue
+            record = Record(*fields, cpu, writer)
+            records.append(record)
+            if record.stage == RETURN and record.value:
+                # A call is recorded when it ends, if it made a request: what it is, and when it was entered.
+                records.append(record._replace(time=record.value, stage=SYSCALL, key=NO_KEY, value=record.key))
         at += count * RECORD.size
     records.sort(key=lambda record: (record.time, record.stage))
     return Trace(records, frequency, overwritten, rings)

@@ -42,6 +42,7 @@ struct cpu {
 	u64 switches, idle_ns, interrupts;
 	u64 spins; /* turns of the loop that waits for a device: lichen/spin.h */
 	u64 bytes_copied; /* by kiov_read and kiov_write */
+	struct lichen_trace_ring *trace; /* NULL: none. core/trace.c */
 	struct cpu_arch arch;
 } __aligned(64);
 

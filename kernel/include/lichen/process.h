@@ -167,6 +167,8 @@ struct thread {
 	u64 syscall_x0;	    /* the first argument, for restarts */
 	const struct async_fn *restart_fn; /* what restart_syscall runs: its arguments are RESTART_ARGS */
 	u64 restart_args[4];
+	u64 trace_entry; /* while the trace is on: when the last call was entered (counter), */
+	s16 trace_call;	 /* and under TASK_TRACED its number, -1: no call */
 	/* futex, exit */
 	u32 __user *clear_child_tid, *set_child_tid; /* set: at the first return to user mode */
 	u64 robust_list;

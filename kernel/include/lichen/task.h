@@ -41,7 +41,7 @@ struct task {
 #define TASK_SIGNALLED	BIT(1) /* a signal is pending that the thread does not block: interruptible waits end */
 #define TASK_RESCHED	BIT(2) /* should give way before it returns to user mode */
 #define TASK_WORK	BIT(3) /* has something to do before it returns to user mode: process.h */
-#define TASK_TRACED	BIT(4) /* its return to user mode is recorded: tracing.h */
+#define TASK_TRACED	BIT(4) /* made a request: its wakes, and its return to user mode, are recorded: tracing.h */
 #define TASK_KILLED	BIT(5) /* it ends when it returns to user mode: killable waits end */
 
 /*

@@ -52,6 +52,7 @@ typedef u64 nsec_t; /* nanoseconds, CLOCK_MONOTONIC unless said otherwise */
 #define __used		__attribute__((used))
 #define __unused	__attribute__((unused))
 #define __noinline	__attribute__((noinline))
+#define __cold		__attribute__((cold, noinline)) /* called rarely: who may call it is laid out for when it does not */
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #define fallthrough	__attribute__((fallthrough))

@@ -17,8 +17,15 @@
 #include <lichen/abi.h>
 
 #define LICHEN_TRACE_MAGIC   0x454341525448434cull
-#define LICHEN_TRACE_VERSION 1u
+#define LICHEN_TRACE_VERSION 2u
 #define LICHEN_TRACE_PAGE    4096u
+
+/* make TRACE=0: programs without a trace point, to measure by (scripts/bench-trace). */
+#ifdef LICHEN_NO_TRACE
+#define LICHEN_TRACE_POINTS 0
+#else
+#define LICHEN_TRACE_POINTS 1
+#endif
 
 /* Read-only for the domains. */
 struct lichen_trace_header {
@@ -35,7 +42,7 @@ struct lichen_trace_ring {
 
 /* The points, in the order in which a request that takes the longest way passes them. */
 enum lichen_trace_stage {
-	LICHEN_TRACE_SYSCALL = 1,  /* frontend: a system call is entered; value: its number */
+	LICHEN_TRACE_SYSCALL = 1,  /* frontend: a system call is entered. Nobody writes it: RETURN says when it was */
 	LICHEN_TRACE_SUBMIT,	   /* the driver makes a chain available */
 	LICHEN_TRACE_NOTIFY,	   /* ... and is about to store to QueueNotify; no head */
 	LICHEN_TRACE_EL2_IN,	   /* hypervisor: it has recognised the store */
@@ -49,7 +56,8 @@ enum lichen_trace_stage {
 	LICHEN_TRACE_INTERRUPT,	   /* frontend: takes that interrupt; no key */
 	LICHEN_TRACE_COMPLETE,	   /* has taken it from the used ring */
 	LICHEN_TRACE_RUN,	   /* its thread runs again */
-	LICHEN_TRACE_RETURN,	   /* back to the program */
+	/* Back to the program, when a request was made. key: the system call; value: when it was entered, 0: before the trace, or a fault's. */
+	LICHEN_TRACE_RETURN,
 	LICHEN_TRACE_STAGES
 };
 
@@ -109,20 +117,21 @@ static inline lichen_u64 lichen_trace_ring_bytes(lichen_u32 records)
 }
 
 /* One record. The caller is the ring's one writer: interrupts are masked. */
-static inline void lichen_trace_write(struct lichen_trace_ring *ring, lichen_u32 records, lichen_u32 stage, lichen_u32 key,
+static inline __attribute__((always_inline)) void lichen_trace_write(struct lichen_trace_ring *ring, lichen_u32 records, lichen_u32 stage, lichen_u32 key,
 	lichen_u32 task, lichen_u64 value)
 {
 	lichen_u64 n = *(volatile lichen_u64 *)&ring->next;
-	volatile struct lichen_trace_record *record = &lichen_trace_records(ring)[n & (records - 1)];
+	struct lichen_trace_record *record = &lichen_trace_records(ring)[n & (records - 1)];
 
-	record->sequence = 0;
+	*(volatile lichen_u32 *)&record->sequence = 0;
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	record->time = lichen_trace_time();
 	record->stage = stage;
 	record->key = key;
 	record->task = task;
 	record->value = value;
-	__atomic_store_n(&record->sequence, (lichen_u32)n + 1, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	*(volatile lichen_u32 *)&record->sequence = (lichen_u32)n + 1;
 	*(volatile lichen_u64 *)&ring->next = n + 1;
 }
 

@@ -21,6 +21,8 @@
 #define VIRTIO_RING_NO_LEGACY
 #include <linux/virtio_ring.h>
 
+struct block_request;
+
 #define VIRTQUEUE_BATCH_DEPTH 8 /* requests in flight, from which on completions are reported in batches */
 #define VIRTQUEUE_DIRECT_MAX 4 /* longer chains take an indirect table while there is one */
 
@@ -137,6 +139,12 @@ void virtqueue_batch_timer(struct timer *timer);
 
 /* Asks for no interrupt until virtqueue_rearm; one may come all the same. Only with event indexes; needs no lock. */
 void virtqueue_disarm(struct virtqueue *queue);
+
+/* trace.c: the points of a queue. Apart, with what the caller has in registers anyway, so that to be there costs it little. */
+__cold void virtqueue_trace_submit(const struct virtqueue *queue, u32 head, struct block_request *request);
+__cold void virtqueue_trace_complete(const struct virtqueue *queue, u32 head, const struct block_request *request);
+/* Notifies the device, too. */
+__cold void virtqueue_trace_notify(const struct virtqueue *queue);
 
 /*
  * Looks for completions here instead of waiting for an interrupt, until *state is not `pending`: poll.c. For requests that the
