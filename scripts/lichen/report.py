@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """build/bench/report.html: what scripts/bench measured, as one page that needs nothing else. Well-formed XML too, so that a test can read it.
 
-The waterfall of a request's stages is drawn elsewhere (scripts/trace): if there is a waterfall.svg beside the report, it is put in."""
+The waterfall of a request's stages is drawn elsewhere (scripts/trace, which scripts/bench runs): if there is a waterfall.svg beside the report, it is put in."""
 
 import os
 from html import escape
@@ -21,7 +21,9 @@ TESTS = {
 }
 HEADLINES = ("read4k-qd1", "read4k-qd32", "getppid", "pipe", "fork-exec", "seqread", "seqwrite")
 CAUSES = ("notify", "signal", "hvc", "virtio", "distributor", "abort", "sysreg", "other")
-WATERFALL = "scripts/trace --svg build/bench/waterfall.svg -- dd if=/dev/vda of=/dev/null bs=4k count=1000 iflag=direct"
+# The requests whose stages the report shows.
+TRACED = "dd if=/dev/vda of=/dev/null bs=4k count=500 iflag=direct status=none".split()
+WATERFALL = "scripts/trace -o build/bench/waterfall -- " + " ".join(TRACED)
 
 
 def css_of(system):

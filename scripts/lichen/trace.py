@@ -247,7 +247,7 @@ def waterfall_svg(requests, frequency, title="A request, stage by stage"):
     height, left, width = 24, 190, 560
     size = (left + width + 90, 70 + height * len(rows))
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" '
-           f'height="{size[1]}" font-family="sans-serif" font-size="12">',
+           f'height="{size[1]}" font-family="sans-serif" font-size="12" fill="currentColor">',
            f'<title>{html.escape(title)}</title><text x="8" y="20" font-size="14">{html.escape(title)}: medians of '
            f'{len(good)} requests, {whole:.2f} us</text>']
     for index, (writer, colour) in enumerate(COLOURS.items()):
