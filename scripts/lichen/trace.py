@@ -31,6 +31,7 @@ STAGES = {SUBMIT: "file system", NOTIFY: "submit", EL2_IN: "notify: trap to EL2"
           BIO_END: "block layer and device", SIGNAL: "completion", EL2_SIGNAL: "signal: trap to EL2",
           INTERRUPT: "frontend interrupt", COMPLETE: "take from the ring", RUN: "task wake", RETURN: "return to user"}
 NO_HEAD, NO_KEY = 0xFFFF, 0xFFFFFFFF
+LANE = 1000  # of Perfetto's thread numbers
 
 Record = collections.namedtuple("Record", "time sequence stage key task value cpu writer")
 Trace = collections.namedtuple("Trace", "records frequency overwritten rings")
@@ -183,35 +184,49 @@ def stage_table(requests, frequency):
 
 
 def perfetto(trace, requests):
-    """Domains are processes, CPUs are threads; each stage is a slice where it ended, an arrow joins those of a request."""
+    """Domains are processes, CPUs are threads; each stage is a slice where it ended, arrows join those of a request."""
     us = 1e6 / trace.frequency
     base = trace.records[0].time if trace.records else 0
     events = []
+
+    def time_of(ticks):
+        return round((ticks - base) * us, 3)  # Perfetto's own clock has nanoseconds
+
     for writer, cpu in sorted({(record.writer, record.cpu) for record in trace.records}):
         events.append({"ph": "M", "name": "process_name", "pid": writer + 1, "tid": 0, "args": {"name": WRITERS[writer]}})
         events.append({"ph": "M", "name": "thread_name", "pid": writer + 1, "tid": cpu + 1, "args": {"name": f"CPU {cpu}"}})
     for record in trace.records:
         events.append({"ph": "i", "s": "t", "name": NAMES[record.stage], "cat": "point", "pid": record.writer + 1,
-                       "tid": record.cpu + 1, "ts": (record.time - base) * us,
+                       "tid": record.cpu + 1, "ts": time_of(record.time),
                        "args": {"key": f"{record.key:#010x}", "task": record.task, "value": record.value}})
-    for number, request in enumerate(requests, 1):
-        last = len(request.marks) - 1
-        for index, (point, ticks, (writer, cpu)) in enumerate(request.marks):
-            where = {"pid": writer + 1, "tid": cpu + 1}
-            begin = request.marks[index - 1][1] if index else ticks
-            events.append({"ph": "X", "name": STAGES.get(point, NAMES[point]), "cat": "request",
-                           "ts": (begin - base) * us, "dur": (ticks - begin) * us, "args": {"request": number}, **where})
-            flow = {"ph": "s" if not index else "f" if index == last else "t", "name": "request", "cat": "request",
-                    "id": number, "ts": (begin - base) * us, **where}
-            if index == last:
-                flow["bp"] = "e"
-            events.append(flow)
+    steps = sorted((begin[1], end[1], number, end) for number, request in enumerate(requests, 1)
+                   for begin, end in zip(request.marks, request.marks[1:]))
+    lanes, flows = {}, {}
+    for begin, end, number, (point, _, (writer, cpu)) in steps:
+        # Perfetto drops a slice that overlaps its neighbour: those of requests at the same time lie in lanes, one below the other.
+        ends = lanes.setdefault((writer, cpu), [])
+        lane = next((index for index, until in enumerate(ends) if until <= begin), len(ends))
+        ends[lane:lane + 1] = [end]
+        where = {"pid": writer + 1, "tid": cpu + 1 + LANE * lane, "ts": time_of(begin)}
+        events.append({"ph": "X", "name": STAGES.get(point, NAMES[point]), "cat": "request",
+                       "dur": round(time_of(end) - time_of(begin), 3), "args": {"request": number}, **where})
+        if end > begin:  # an arrow needs a slice to begin or end in
+            flows.setdefault(number, []).append(where)
+    for (writer, cpu), ends in lanes.items():
+        events += [{"ph": "M", "name": "thread_name", "pid": writer + 1, "tid": cpu + 1 + LANE * lane,
+                    "args": {"name": f"CPU {cpu}, at the same time"}} for lane in range(1, len(ends))]
+    for number, places in flows.items():
+        for index, where in enumerate(places if len(places) > 1 else ()):
+            phase = "f" if index == len(places) - 1 else "t" if index else "s"
+            events.append({"ph": phase, "name": "request", "cat": "request", "id": number, **where,
+                           **({"bp": "e"} if phase == "f" else {})})
     return {"traceEvents": events, "displayTimeUnit": "ns"}
 
 
 def perfetto_check(document):
-    """Against the trace-event format: the fields that each phase must have, and flows that begin, go on and end."""
-    wrong, flows = [], {}
+    """Against the trace-event format: the fields that each phase must have, slices of a thread that do not overlap, and flows that
+    begin, go on and end, each time in a slice."""
+    wrong, flows, slices = [], {}, {}
     needed = {"M": ("name", "pid", "tid", "args"), "i": ("name", "pid", "tid", "ts", "s"),
               "X": ("name", "pid", "tid", "ts", "dur"), "s": ("name", "cat", "id", "pid", "tid", "ts"),
               "t": ("name", "cat", "id", "pid", "tid", "ts"), "f": ("name", "cat", "id", "pid", "tid", "ts", "bp")}
@@ -226,8 +241,16 @@ def perfetto_check(document):
         for field in ("ts", "dur"):
             if field in event and (not isinstance(event[field], (int, float)) or event[field] < 0):
                 wrong.append(f"{phase}: {field} is {event[field]}")
+        if phase == "X":
+            slices.setdefault((event.get("pid"), event.get("tid")), []).append((event.get("ts", 0), event.get("dur", 0)))
         if phase in "stf":
             flows.setdefault(event.get("id"), []).append((event.get("ts", 0), phase))
+    for place, times in slices.items():
+        times.sort()
+        wrong += [f"slices of {place} overlap at {b[0]}" for a, b in zip(times, times[1:]) if a[0] + a[1] > b[0] + 1e-4]
+    begins = {(place, begin) for place, times in slices.items() for begin, length in times if length > 0}
+    wrong += [f"{event['ph']} of flow {event.get('id')} is in no slice" for event in document["traceEvents"]
+              if event.get("ph") in ("s", "t", "f") and ((event.get("pid"), event.get("tid")), event.get("ts")) not in begins]
     for number, steps in flows.items():
         phases = "".join(phase for _, phase in steps)
         if phases[0] != "s" or phases[-1] != "f" or set(phases[1:-1]) - {"t"} or [t for t, _ in steps] != sorted(t for t, _ in steps):
