@@ -74,7 +74,10 @@ struct virtqueue {
 	u32 cpu; /* that takes its interrupts */
 	/* of requests that were alone in the queue: when the last was made available, and how long they take (ticks, a mean) */
 	u64 alone_since, latency;
-	/* completions in batches (coalesce.c): `used_seen` when it was last rearmed; how many were in flight lately, 0: too few; how many at most, from how many came since when */
+	/*
+	 * completions in batches (coalesce.c): `used_seen` when it was last rearmed; how many were in flight lately, 0: too few; how many
+	 * at most, from how many came since when
+	 */
 	u16 armed_at, batch_depth, batch_most;
 	u32 batch_count;
 	u64 batch_since;
