@@ -109,7 +109,10 @@ static struct process *clone_process_create(struct thread *parent, const struct 
 	spin_unlock_irqrestore(&process_lock, flags);
 	process->exit_signal = r->exit_signal;
 	process->personality = from->personality;
-	process_cpu_limit_changed(process);
+	if (process->limits[RLIMIT_CPU].rlim_cur != RLIM_INFINITY && !process_cpu_limit_prepare(process)) {
+		process_put(process);
+		return NULL;
+	}
 	return process;
 }
 
@@ -151,6 +154,7 @@ static long clone_insert(struct thread *child, struct process *process, struct t
 		}
 		process_insert(process, tid, its_parent);
 		group_join(process, from->group);
+		process_cpu_limit_arm(process);
 	}
 	thread_insert(child, process, tid);
 	signal_recalculate_locked(child);

@@ -135,6 +135,12 @@ void alarms_clock_was_set(void);
 /* exit: none is left. */
 void process_timers_end(struct process *process);
 void process_timers_exec(struct process *process); /* those of timer_create; setitimer's stay */
+/* What RLIMIT_CPU needs to be kept: false without memory. A process that has ended needs nothing. */
+bool process_cpu_limit_prepare(struct process *process);
+/* The limit is another one, or the process is in the tables from now on. Nothing that is not prepared is kept. */
+void process_cpu_limit_arm(struct process *process) REQUIRES(process_lock);
+/* Of a process that nobody ever saw: none of its timers runs. */
+void process_timers_free(struct process *process);
 /* A signal of a timer was taken: its overrun count goes into the siginfo, the next may be sent. */
 void process_timer_taken(struct process *process, siginfo_t *info) REQUIRES(process_lock);
 
@@ -143,8 +149,6 @@ void process_timer_taken(struct process *process, siginfo_t *info) REQUIRES(proc
 struct cred *cred_initial(void);
 bool cred_for_program(struct cred *cred, const struct cred *old, mode_t mode, uid_t owner, gid_t group);
 long cred_prctl(struct thread *thread, int option, u64 a, u64 b);
-
-void process_cpu_limit_changed(struct process *process);
 
 /* --- wait.c --- */
 void usage_to_user(struct rusage *r, const struct usage *usage);

@@ -165,6 +165,7 @@ void process_put(struct process *process)
 		return;
 	if (process->actions)
 		signal_actions_put(process->actions);
+	process_timers_free(process);
 	slab_free(process_cache, process);
 }
 

@@ -36,25 +36,46 @@ static long limit_change(struct process *process, u32 resource, const struct rli
 	return 0;
 }
 
-static long limit_call(pid_t pid, u32 resource, const struct rlimit64 *new, struct rlimit64 *old)
+/* The process of a thread (0: the caller's) whose limits the caller may read and set, with a reference; or an errno. */
+static struct process *limit_target(pid_t tid)
 {
+	unsigned long flags = spin_lock_irqsave(&process_lock);
+	struct thread *thread = tid ? thread_find_locked(tid) : current_thread();
+	struct process *process;
+
+	if (!thread) {
+		process = ERR_PTR(-ESRCH);
+	} else if (!may_limit(thread)) {
+		process = ERR_PTR(-EPERM);
+	} else {
+		process = thread->process;
+		process_get(process);
+	}
+	spin_unlock_irqrestore(&process_lock, flags);
+	return process;
+}
+
+static long limit_call(pid_t tid, u32 resource, const struct rlimit64 *new, struct rlimit64 *old)
+{
+	struct process *process;
 	unsigned long flags;
-	struct thread *thread;
 	long result;
 
 	if (resource >= RLIM_NLIMITS)
 		return -EINVAL;
+	process = limit_target(tid);
+	if (IS_ERR(process))
+		return PTR_ERR(process);
+	if (new && resource == RLIMIT_CPU && new->rlim_cur != RLIM_INFINITY && !process_cpu_limit_prepare(process)) {
+		process_put(process);
+		return -ENOMEM;
+	}
 	flags = spin_lock_irqsave(&process_lock);
-	thread = pid ? thread_find_locked(pid) : current_thread();
-	if (!thread)
-		result = -ESRCH;
-	else if (!may_limit(thread))
-		result = -EPERM;
-	else
-		result = limit_change(thread->process, resource, new, old);
-	spin_unlock_irqrestore(&process_lock, flags);
+	result = limit_change(process, resource, new, old);
 	if (!result && new && resource == RLIMIT_CPU)
-		process_cpu_limit_changed(current_thread()->process);
+		process_cpu_limit_arm(process);
+	spin_unlock_irqrestore(&process_lock, flags);
+	process_put(process);
 	return result;
 }
 

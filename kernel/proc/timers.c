@@ -112,10 +112,10 @@ static void interval_init(struct interval_timer *timer, struct process *process,
 	timer->signal = signal;
 }
 
-/* Made at first use. NULL without memory. */
+/* Made at first use; NULL without memory, or when the process has ended. */
 static struct process_timers *timers_of(struct process *process)
 {
-	struct process_timers *timers = process->timers;
+	struct process_timers *timers = process->timers, *unused = NULL;
 	unsigned long flags;
 
 	if (timers)
@@ -129,35 +129,37 @@ static struct process_timers *timers_of(struct process *process)
 	interval_init(&timers->interval[ITIMER_PROF], process, ALARM_CPU, SIGPROF, now_prof);
 	interval_init(&timers->cpu_limit, process, ALARM_CPU, SIGXCPU, now_prof);
 	flags = spin_lock_irqsave(&process_lock);
-	if (process->timers) {
-		struct process_timers *other = process->timers;
-
-		spin_unlock_irqrestore(&process_lock, flags);
-		kfree(timers);
-		return other;
+	if (process->timers || process->state >= PROCESS_ZOMBIE) {
+		unused = timers;
+		timers = process->timers;
+	} else {
+		process->timers = timers;
 	}
-	process->timers = timers;
 	spin_unlock_irqrestore(&process_lock, flags);
+	kfree(unused);
 	return timers;
 }
 
-void process_cpu_limit_changed(struct process *process)
+static bool cpu_limit_is_endless(const struct process *process)
 {
-	u64 limit = process->limits[RLIMIT_CPU].rlim_cur;
-	struct process_timers *timers;
-	unsigned long flags;
+	return process->limits[RLIMIT_CPU].rlim_cur >= TIME_FOREVER / NSEC_PER_SEC;
+}
 
-	if (limit >= TIME_FOREVER / NSEC_PER_SEC && !process->timers)
-		return;
-	timers = timers_of(process);
+bool process_cpu_limit_prepare(struct process *process)
+{
+	return timers_of(process) || process->state >= PROCESS_ZOMBIE;
+}
+
+void process_cpu_limit_arm(struct process *process)
+{
+	struct process_timers *timers = process->timers;
+
 	if (!timers)
 		return;
-	flags = spin_lock_irqsave(&process_lock);
-	if (limit >= TIME_FOREVER / NSEC_PER_SEC)
+	if (cpu_limit_is_endless(process))
 		alarm_set(&timers->cpu_limit.alarm, 0, 0, false);
 	else
-		alarm_set(&timers->cpu_limit.alarm, max_t(u64, limit, 1) * NSEC_PER_SEC, NSEC_PER_SEC, true);
-	spin_unlock_irqrestore(&process_lock, flags);
+		alarm_set(&timers->cpu_limit.alarm, max_t(u64, process->limits[RLIMIT_CPU].rlim_cur, 1) * NSEC_PER_SEC, NSEC_PER_SEC, true);
 }
 
 static bool timeval_valid(const struct __kernel_old_timeval *t)
@@ -533,4 +535,9 @@ void process_timers_end(struct process *process)
 		alarm_cancel(&timers->interval[i].alarm);
 	alarm_cancel(&timers->cpu_limit.alarm);
 	kfree(timers);
+}
+
+void process_timers_free(struct process *process)
+{
+	kfree(process->timers);
 }

@@ -228,7 +228,7 @@ static void round_of_calls(unsigned int calls, bool root)
 		CHECK(pid > 0);
 		if (pid < 0)
 			return;
-		if (++workers % 10 == 0)
+		if (++workers % 100 == 0)
 			fprintf(stderr, "%u calls\n", *shared_calls);
 		while (waitpid(pid, NULL, WNOHANG) == 0) {
 			pause_ms(10);
