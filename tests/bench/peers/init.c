@@ -28,6 +28,8 @@ static void mount_all(void)
 {
 	static const char *const what[][2] = {
 		{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}, {"tmpfs", "/run"}, {"tmpfs", "/tmp"}};
+	static const char *const links[][2] = {
+		{"/proc/self/fd", "/dev/fd"}, {"fd/0", "/dev/stdin"}, {"fd/1", "/dev/stdout"}, {"fd/2", "/dev/stderr"}};
 
 	for (size_t i = 0; i < sizeof(what) / sizeof(what[0]); i++) {
 		mkdir(what[i][1], 0755);
@@ -36,6 +38,10 @@ static void mount_all(void)
 	}
 	mkdir("/dev/pts", 0755);
 	mount("devpts", "/dev/pts", "devpts", 0, NULL); /* not every kernel has it, and few commands need it */
+	/* devtmpfs has no links; udev would make them. Xen's scripts wait for their lock forever without /dev/stdin. */
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
+		if (symlink(links[i][0], links[i][1]))
+			perror(links[i][1]);
 }
 
 static void modules_load(void)

@@ -9,7 +9,8 @@ shift
 logs=/var/log/xen
 PATH=/usr/lib/xen-4.20/bin:$PATH
 mkdir -p /proc/xen /run/xen /run/xenstored /var/lib/xen /var/lib/xenstored $logs/console
-[ -e /var/run ] || ln -s /run /var/run
+# Debian's packages bring a directory, which a maintainer script replaces.
+[ -L /var/run ] || { rmdir /var/run && ln -s /run /var/run; }
 [ -e /proc/xen/capabilities ] || mount -t xenfs xenfs /proc/xen
 xenstored --pid-file /run/xenstored.pid
 for _ in $(seq 100); do
