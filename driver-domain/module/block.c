@@ -15,6 +15,7 @@
  */
 #define pr_fmt(format) "lichen: " format
 
+#include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/file.h>
 #include <linux/kernel_stat.h>
@@ -43,7 +44,8 @@ struct block_request {
 	struct bio bio; /* the common case; a request of ranges has bios of its own */
 	struct block_queue *queue;
 	u8 *status;
-	u32 written; /* bytes of the used entry when all goes well */
+	struct list_head polled; /* the queue's; empty: the device tells of its end */
+	u32 written;		 /* bytes of the used entry when all goes well */
 	u16 head;
 	bool in_flight;
 	u16 bounced;		  /* segments that `bounce` stands for */
@@ -58,9 +60,11 @@ struct block_queue {
 	unsigned int index;
 	bool running; /* chains may be taken; written with the channels quiet */
 	unsigned int in_flight;
+	unsigned int polled; /* of them, as the device is asked for them */
+	struct list_head polled_requests;
 	struct lichen_queue_view view;
 	struct vring_device ring;
-	spinlock_t lock; /* producers of the ring, in_flight of the queue and of its requests */
+	spinlock_t lock; /* producers of the ring; what is in flight, and polled */
 	struct block_request *requests; /* one a head; they stay from reset to reset */
 	unsigned int request_count;
 	struct watch watch;
@@ -79,6 +83,7 @@ struct block {
 	u32 generation;
 	bool started;
 	bool read_only;
+	bool polls; /* the device has queues without interrupts */
 	char id[VIRTIO_BLK_ID_BYTES];
 	wait_queue_head_t drained;
 	unsigned int queue_count;
@@ -165,6 +170,10 @@ static void request_end(struct block_request *request, u8 status)
 	}
 	*request->status = status;
 	spin_lock_irqsave(&queue->lock, flags);
+	if (!list_empty(&request->polled)) {
+		list_del_init(&request->polled);
+		queue->polled--;
+	}
 	/* The driver may use the head again as soon as the used index moves. */
 	WRITE_ONCE(request->in_flight, false);
 	vring_push(&queue->ring, request->head, status == VIRTIO_BLK_S_OK ? request->written : 1);
@@ -206,13 +215,62 @@ static void interrupt_count(const struct block *block)
 	slot_count(block->slot->index, interrupts, 1);
 }
 
+/* The device has lost its queues without interrupts, and did not begin with this one: once more, as any other. */
+static void request_poll_not(struct block_request *request)
+{
+	struct block_queue *queue = request->queue;
+	struct bio *bio = &request->bio;
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	list_del_init(&request->polled);
+	queue->polled--;
+	spin_unlock_irqrestore(&queue->lock, flags);
+	bio->bi_opf &= ~REQ_POLLED;
+	bio->bi_status = BLK_STS_OK;
+	submit_bio_noacct(bio);
+}
+
 static void request_bio_end(struct bio *bio)
 {
 	struct block_request *request = container_of(bio, struct block_request, bio);
 
 	request_trace(LICHEN_TRACE_BIO_END, request, bio->bi_status);
-	interrupt_count(request->queue->block);
+	if (!(bio->bi_opf & REQ_POLLED))
+		interrupt_count(request->queue->block);
+	if (unlikely(bio->bi_status == BLK_STS_NOTSUPP && bio->bi_opf & REQ_POLLED)) {
+		request_poll_not(request);
+		return;
+	}
 	request_end(request, status_of(bio->bi_status));
+}
+
+/*
+ * Ask the device. All of a queue's polled requests are made by one thread on one CPU, so that they lie in one queue of the
+ * device: any that it has been given (it has a cookie then) stands for all.
+ */
+static bool block_reap(struct watch *watch)
+{
+	struct block_queue *queue = container_of(watch, struct block_queue, watch);
+	struct block_request *request;
+	struct bio *bio = NULL;
+	DEFINE_IO_COMP_BATCH(ended);
+	unsigned int before;
+
+	spin_lock_irq(&queue->lock);
+	before = queue->polled;
+	list_for_each_entry(request, &queue->polled_requests, polled)
+		if (READ_ONCE(request->bio.bi_cookie) != BLK_QC_T_NONE) {
+			bio = &request->bio;
+			break;
+		}
+	spin_unlock_irq(&queue->lock);
+	if (!bio)
+		return false;
+	bio_poll(bio, &ended, BLK_POLL_ONESHOT); /* what it returns says nothing to a task that runs */
+	if (!rq_list_empty(&ended.req_list))
+		ended.complete(&ended);
+	return READ_ONCE(queue->polled) != before;
 }
 
 /* The last bio of a chain of our own allocation. */
@@ -304,6 +362,9 @@ static void request_read_write(
 	struct bio_vec *segments = request->inline_segments;
 	struct bio *bio = &request->bio;
 
+	/* Each that is polled has a cookie of its own, which what is merged has not. */
+	if (!list_empty(&request->polled))
+		opf |= REQ_POLLED | REQ_NOMERGE;
 	/* Nobody below checks that a request is one of whole blocks. */
 	if (!length || (length | (u32)sector << SECTOR_SHIFT) & block->block_mask ||
 		sector > (U64_MAX >> SECTOR_SHIFT) || (write && block->read_only)) {
@@ -408,14 +469,31 @@ static void request_ranges(struct block_request *request, const struct vring_cha
 	submit_bio(last);
 }
 
-/* One chain. False when it is no request at all, and the ring is not to be trusted further. */
+/* In flight from now on; polled if it may be and the device is fast enough. */
+static void request_begin(struct block_request *request, bool may_poll)
+{
+	struct block_queue *queue = request->queue;
+	bool poll = may_poll && watch_reaps(&queue->watch);
+
+	spin_lock_irq(&queue->lock);
+	request->in_flight = true;
+	queue->in_flight++;
+	if (poll) {
+		list_add_tail(&request->polled, &queue->polled_requests);
+		queue->polled++;
+	}
+	spin_unlock_irq(&queue->lock);
+	if (poll)
+		watch_reaping(&queue->watch);
+}
+
+/* One chain. NULL, or why it is no request at all and the ring is not to be trusted further. */
 static const char *request_start(struct block_queue *queue, const struct vring_chain *chain)
 {
 	struct block *block = queue->block;
 	struct block_request *request = &queue->requests[chain->head];
 	const struct vring_segment *last = &chain->segment[chain->segments - 1];
 	struct virtio_blk_outhdr header;
-	unsigned long flags;
 	u32 type;
 
 	request_trace(LICHEN_TRACE_TAKE, request, 0);
@@ -432,12 +510,8 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 
 	request->status = last->data + last->length - 1;
 	request->written = 1;
-	spin_lock_irqsave(&queue->lock, flags);
-	request->in_flight = true;
-	queue->in_flight++;
-	spin_unlock_irqrestore(&queue->lock, flags);
-
 	type = __virtio32_to_cpu(true, header.type);
+	request_begin(request, block->polls && type <= VIRTIO_BLK_T_OUT);
 	switch (type) {
 	case VIRTIO_BLK_T_IN:
 		request_read_write(request, chain, REQ_OP_READ | REQ_SYNC,
@@ -538,6 +612,7 @@ static int block_queue_start(struct block *block, struct block_queue *queue)
 		for (i = 0; i < view->num; i++) {
 			queue->requests[i].queue = queue;
 			queue->requests[i].head = i;
+			INIT_LIST_HEAD(&queue->requests[i].polled);
 		}
 		queue->request_count = view->num;
 	}
@@ -545,8 +620,11 @@ static int block_queue_start(struct block *block, struct block_queue *queue)
 		block->driver_features, pool_translate, NULL);
 	if (error)
 		return error;
+	pool_window(&queue->ring);
 	watch_init(&queue->watch, &queue->ring, block->slot->index, queue->index, view->channel,
 		&queue->in_flight);
+	queue->watch.reap = block_reap;
+	queue->watch.polled = &queue->polled;
 	smp_store_release(&queue->running, true);
 	/* Whatever was made available before we looked, and kicked in vain. */
 	channel_kick(view->channel, block->slot->index, BIT_ULL(queue->index));
@@ -595,6 +673,7 @@ static void block_stop(struct block *block)
 		WRITE_ONCE(block->queues[q].running, false);
 	channels_quiesce();
 	wait_event(block->drained, block_drained(block));
+	channels_quiesce();
 	block->started = false;
 }
 
@@ -733,6 +812,7 @@ int block_attach(const struct backend_block *what, struct file *file)
 		block->queues[q].block = block;
 		block->queues[q].index = q;
 		spin_lock_init(&block->queues[q].lock);
+		INIT_LIST_HEAD(&block->queues[q].polled_requests);
 	}
 	view_read(what->slot, &view);
 	block->generation = view.generation;
@@ -740,6 +820,8 @@ int block_attach(const struct backend_block *what, struct file *file)
 		what->read_only || !(file->f_mode & FMODE_WRITE) || bdev_read_only(block->bdev);
 	block->block_mask = bdev_logical_block_size(block->bdev) - 1;
 	block->dma_mask = bdev_dma_alignment(block->bdev);
+	block->polls = queue_is_mq(bdev_get_queue(block->bdev)) &&
+		       bdev_get_queue(block->bdev)->limits.features & BLK_FEAT_POLL;
 	block_config(block, what->without, &config);
 
 	error = slot_attach(&(struct slot_attach){

@@ -27,11 +27,19 @@
  * notification is cheaper than the wait. POLL_NS is about what a notification and the wake cost, so
  * that a wrong guess costs no more than twice the right one. What never pays is not tried again until
  * requests have come quickly anyway: an idle machine polls nothing.
+ *
+ * Reaping. The device below can be polled too, if it has queues without interrupts: who makes a
+ * request asks beforehand (watch_reaps) whether the last ones were finished within POLL_NS, and says
+ * so if the request is one that the device will not tell of (watch_reaping). Then the thread looks
+ * for it every REAP_NS, and at the ring meanwhile, which costs nothing then. It does so until the
+ * last of them is finished: for PATIENCE_NS spinning, and after that, or while others want this CPU,
+ * by a timer.
  */
 #define pr_fmt(format) "lichen: " format
 
 #include <linux/cpumask.h>
 #include <linux/device.h>
+#include <linux/hrtimer.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/jiffies.h>
@@ -46,8 +54,18 @@
 #include "trace.h"
 
 #define LINGER	msecs_to_jiffies(20)
-#define POLL_NS 10000
-/* Rings that a channel watches at once; further ones are armed. */
+#define POLL_NS 20000
+/* How often a device is asked, how long at most without an answer, and how often when it has not answered for so long. */
+#define REAP_NS	      500
+#define PATIENCE_NS   200000
+#define REAP_SLEEP_NS 50000
+/*
+ * What a wait takes that a deadline ended, beside its turns, and what asking in vain takes: counted in QEMU's log of executed
+ * instructions, for Linux 6.12 (docs/latency.md).
+ */
+#define WAIT_INSTRUCTIONS 11
+#define REAP_INSTRUCTIONS 309
+/* Rings that a channel watches at once, and that it reaps; further ones are armed, and interrupt. */
 #define WATCHES 8
 
 struct channel {
@@ -59,6 +77,9 @@ struct channel {
 	u32 attention;	      /* ends a poll: an interrupt, channel_kick or channels_quiesce */
 	unsigned int watched; /* guarded by `serving`, as watches */
 	struct watch *watches[WATCHES];
+	unsigned int reaped; /* guarded by `serving`, as reaps: those with requests to look for */
+	struct watch *reaps[WATCHES];
+	u64 answered; /* when a device answered last, or was given something to answer */
 	u64 own_slots;	      /* channel_kick: like the doorbell page, but from this side */
 	u64 own[LICHEN_SLOTS];
 	unsigned int index;
@@ -67,7 +88,8 @@ struct channel {
 
 static struct channel *channels;
 static unsigned int channel_count;
-static u64 poll_ticks; /* POLL_NS */
+static u64 poll_ticks, reap_ticks, patience_ticks; /* POLL_NS, REAP_NS, PATIENCE_NS */
+static unsigned short no_index; /* of a ring that nobody moves */
 
 static bool channel_pending(struct channel *channel)
 {
@@ -90,9 +112,9 @@ static irqreturn_t channel_interrupt(int irq, void *data)
 
 /* ---- watched rings ---- */
 
-static struct channel *channel_of(const struct watch *watch)
+static struct channel *channel_at(unsigned int index)
 {
-	return &channels[watch->channel < channel_count ? watch->channel : 0];
+	return &channels[index < channel_count ? index : 0];
 }
 
 static bool watch_busy(const struct watch *watch)
@@ -106,11 +128,11 @@ static bool watch_pays(const struct watch *watch, bool busy)
 }
 
 /* A mean over the last few. */
-static void watch_sample(struct watch *watch, bool busy, u64 gap)
+static void sample(u64 *mean, u64 gap)
 {
-	s64 limited = min(gap, 4 * poll_ticks), mean = watch->gap[busy];
+	s64 limited = min(gap, 4 * poll_ticks), old = *mean;
 
-	WRITE_ONCE(watch->gap[busy], mean + (limited - mean) / 4);
+	WRITE_ONCE(*mean, old + (limited - old) / 4);
 }
 
 void watch_init(struct watch *watch, struct vring_device *ring, unsigned int slot,
@@ -120,28 +142,45 @@ void watch_init(struct watch *watch, struct vring_device *ring, unsigned int slo
 		.ring = ring,
 		.slot = slot,
 		.queue = queue,
-		.channel = channel,
+		.channel = channel_at(channel),
 		.in_flight = in_flight,
 		.gap = {4 * poll_ticks, 4 * poll_ticks},
+		.service = 4 * poll_ticks,
 		.last = lichen_counter(),
 	};
 }
 
 void watch_arrived(struct watch *watch)
 {
-	watch_sample(watch, watch_busy(watch), lichen_counter() - READ_ONCE(watch->last));
+	sample(&watch->gap[watch_busy(watch)], lichen_counter() - READ_ONCE(watch->last));
+}
+
+bool watch_reaps(const struct watch *watch)
+{
+	return READ_ONCE(watch->service) < poll_ticks &&
+	       (watch->reaping || watch->channel->reaped < WATCHES);
+}
+
+void watch_reaping(struct watch *watch)
+{
+	struct channel *channel = watch->channel;
+
+	channel->answered = lichen_counter();
+	if (watch->reaping)
+		return;
+	watch->reaping = true;
+	channel->reaps[channel->reaped++] = watch;
 }
 
 bool watch_end(struct watch *watch)
 {
-	struct channel *channel = channel_of(watch);
+	struct channel *channel = watch->channel;
 
 	WRITE_ONCE(watch->last, lichen_counter());
 	if (watch->watched)
 		return false;
-	if (!watch_pays(watch, watch_busy(watch)))
-		return vring_notify_enable(watch->ring);
-	if (channel->watched == WATCHES)
+	if ((!watch->reaping && !watch_pays(watch, watch_busy(watch))) ||
+		channel->watched == WATCHES)
 		return vring_notify_enable(watch->ring);
 	vring_notify_disable(watch->ring);
 	watch->watched = true;
@@ -151,7 +190,7 @@ bool watch_end(struct watch *watch)
 
 void watch_drop(struct watch *watch)
 {
-	struct channel *channel = channel_of(watch);
+	struct channel *channel = watch->channel;
 	unsigned int i;
 
 	for (i = 0; watch->watched && i < channel->watched; i++)
@@ -170,9 +209,11 @@ static void own_kick(struct channel *channel, unsigned int slot, u64 queues)
 
 void watch_completed(struct watch *watch, bool idle)
 {
-	struct channel *channel = channel_of(watch);
+	struct channel *channel = watch->channel;
+	u64 now = lichen_counter();
 
-	WRITE_ONCE(watch->last, lichen_counter());
+	sample(&watch->service, now - READ_ONCE(watch->last));
+	WRITE_ONCE(watch->last, now);
 	/* A thread that lingers is to poll now; in WFI on this CPU, it looks after this interrupt. */
 	if (idle && watch_pays(watch, false) && !READ_ONCE(channel->asleep) &&
 		!READ_ONCE(watch->watched))
@@ -228,9 +269,9 @@ static void channel_serve(struct channel *channel)
 }
 
 /* Until when the watched rings are worth polling: 0 when none is. */
-static u64 poll_deadline(const struct channel *channel)
+static u64 poll_deadline(const struct channel *channel, u64 now)
 {
-	u64 now = lichen_counter(), last = 0;
+	u64 last = 0;
 	unsigned int i;
 
 	for (i = 0; i < channel->watched; i++) {
@@ -243,66 +284,140 @@ static u64 poll_deadline(const struct channel *channel)
 	return last;
 }
 
-/*
- * One look at a watched ring; at a single one for as long as nothing happens. Serves it. The turns
- * that it waited.
- */
-static unsigned long poll_one(struct channel *channel, struct watch *watch, u64 deadline)
+/* What was waited for did not come in time: so long at least was the wait. */
+static void watches_missed(struct channel *channel)
+{
+	unsigned int i;
+
+	for (i = 0; i < channel->watched; i++) {
+		struct watch *watch = channel->watches[i];
+		bool busy = watch_busy(watch);
+
+		if (watch_pays(watch, busy))
+			sample(&watch->gap[busy], 4 * poll_ticks);
+	}
+}
+
+/* Forget those that have nothing left. */
+static void reaps_end(struct channel *channel)
+{
+	unsigned int i = 0;
+
+	while (i < channel->reaped) {
+		struct watch *watch = channel->reaps[i];
+
+		if (READ_ONCE(*watch->polled)) {
+			i++;
+			continue;
+		}
+		watch->reaping = false;
+		channel->reaps[i] = channel->reaps[--channel->reaped];
+	}
+}
+
+/* Look for what the devices have finished. True if they had something. */
+static bool channel_reap(struct channel *channel)
+{
+	bool any = false;
+	unsigned int i;
+
+	for (i = 0; i < channel->reaped; i++)
+		any |= channel->reaps[i]->reap(channel->reaps[i]);
+	if (any)
+		channel->answered = lichen_counter();
+	reaps_end(channel);
+	return any;
+}
+
+/* Wait until the ring moves, or the deadline. The turns that it waited. */
+static unsigned long ring_wait(struct channel *channel, const struct watch *watch, u64 deadline)
 {
 	struct lichen_spin spin = {
-		.index = &watch->ring->available->idx,
-		.seen = watch->ring->next,
+		.index = watch ? &watch->ring->available->idx : &no_index,
+		.seen = watch ? watch->ring->next : 0,
 		.stop = &channel->attention,
 		.flags = (const unsigned int *)&current_thread_info()->flags,
 		.mask = _TIF_NEED_RESCHED,
 		.deadline = deadline,
 	};
-	unsigned long turns = lichen_spin(&spin);
 
-	if (vring_waiting(watch->ring))
-		slot_kicked(watch->slot, BIT_ULL(watch->queue));
-	return turns;
+	return lichen_spin(&spin);
+}
+
+static bool ring_serve(struct watch *watch)
+{
+	if (!vring_waiting(watch->ring))
+		return false;
+	slot_kicked(watch->slot, BIT_ULL(watch->queue));
+	return true;
 }
 
 /*
- * Poll the watched rings and serve what comes, as long as that pays and nothing else wants this CPU
- * or this thread. `serving` is held.
+ * Poll the watched rings and the devices and serve what comes, as long as that pays and nothing else wants this CPU or this
+ * thread. `serving` is held. False: what is left to be reaped is to be looked for by a timer.
  */
-static void channel_poll(struct channel *channel)
+static bool channel_poll(struct channel *channel)
 {
-	unsigned long round = 0, turns;
+	unsigned int slot = 0; /* whose waiting it is */
+	unsigned long round = 0, spin = 0;
+	bool again = true;
 	unsigned int i;
-	u64 deadline;
 
-	while ((deadline = poll_deadline(channel))) {
-		if (channel->watched == 1) {
-			struct watch *watch = channel->watches[0];
+	for (;;) {
+		u64 now = lichen_counter(), deadline;
 
-			turns = poll_one(channel, watch, deadline);
-			if (turns)
-				slot_count(watch->slot, spins, turns);
+		if (channel->reaped) {
+			slot = channel->reaps[0]->slot;
+			if (!channel_reap(channel)) {
+				spin += REAP_INSTRUCTIONS;
+				if (now - channel->answered > patience_ticks) {
+					again = false;
+					break;
+				}
+			}
+			deadline = now + reap_ticks;
+		} else {
+			deadline = poll_deadline(channel, now);
+		}
+		if (!deadline) {
+			watches_missed(channel);
+			break;
+		}
+		if (channel->watched <= 1) {
+			struct watch *watch = channel->watched ? channel->watches[0] : NULL;
+
+			if (watch)
+				slot = watch->slot;
+			spin += ring_wait(channel, watch, deadline) * LICHEN_SPIN_INSTRUCTIONS;
+			if (!watch || !ring_serve(watch))
+				spin += WAIT_INSTRUCTIONS;
 		} else {
 			/* A turn for each, without WFE. */
-			for (i = 0; i < channel->watched; i++) {
-				struct watch *watch = channel->watches[i];
-
-				poll_one(channel, watch, 0);
-				slot_count(watch->slot, spins, 1);
-			}
-			cpu_relax();
+			slot = channel->watches[0]->slot;
+			do {
+				for (i = 0; i < channel->watched; i++)
+					ring_serve(channel->watches[i]);
+				spin += channel->watched * LICHEN_SPIN_INSTRUCTIONS;
+				cpu_relax();
+			} while (lichen_counter() < deadline && !READ_ONCE(channel->attention) &&
+				 !need_resched());
 		}
-		if (READ_ONCE(channel->attention))
-			return;
+		if (READ_ONCE(channel->attention) || READ_ONCE(channel->own_slots))
+			break;
 		/* As often as a few dozen requests: these are calls. */
 		if (round++ % 32 == 31) {
+			slot_count(slot, spin_instructions, spin);
+			spin = 0;
 			cond_resched();
-			if (!single_task_running())
-				return;
+			if (!single_task_running()) {
+				again = false;
+				break;
+			}
 		}
 	}
-	/* They did not come in time: so long at least was the wait. */
-	for (i = 0; i < channel->watched; i++)
-		watch_sample(channel->watches[i], watch_busy(channel->watches[i]), 4 * poll_ticks);
+	if (spin)
+		slot_count(slot, spin_instructions, spin);
+	return again;
 }
 
 /* Ask for notifications of all watched rings. False: one has a chain by now. */
@@ -325,29 +440,32 @@ static bool channel_arm(struct channel *channel)
 /* Serve, poll, and arm, until there is nothing to be done at once. */
 static void channel_work(struct channel *channel)
 {
+	bool again = false;
+
 	do {
 		WRITE_ONCE(channel->attention, 0);
 		smp_mb(); /* the bits are looked at after that */
 		channel_serve(channel);
-		if (!channel->watched)
+		if (!channel->watched && !READ_ONCE(channel->reaped))
 			continue;
 		mutex_lock(&channel->serving);
 		if (!channel_pending(channel))
-			channel_poll(channel);
-		if (!channel_pending(channel))
+			again = channel_poll(channel);
+		if (!channel_pending(channel) && !(again && channel->reaped))
 			channel_arm(channel);
 		mutex_unlock(&channel->serving);
 		while (atomic_read(&channel->quiescing))
 			schedule_timeout_uninterruptible(1);
 		cond_resched();
-	} while (channel_pending(channel) || READ_ONCE(channel->watched));
+	} while (channel_pending(channel) || READ_ONCE(channel->watched) ||
+		 (again && READ_ONCE(channel->reaped)));
 }
 
 /* Wait for work on this CPU without leaving it. False when it is time to sleep instead. */
 static bool channel_linger(struct channel *channel, unsigned long until)
 {
 	while (!channel_pending(channel)) {
-		if (need_resched() || !single_task_running() || kthread_should_stop() ||
+		if (READ_ONCE(channel->reaped) || need_resched() || !single_task_running() || kthread_should_stop() ||
 			time_after(jiffies, until))
 			return false;
 		local_irq_disable();
@@ -367,10 +485,11 @@ static bool channel_linger(struct channel *channel, unsigned long until)
 static int channel_thread(void *data)
 {
 	struct channel *channel = data;
+	ktime_t reap_sleep = ns_to_ktime(REAP_SLEEP_NS);
 
-	lichen_event_stream();
+	lichen_event_stream(REAP_NS);
 	while (!kthread_should_stop()) {
-		if (channel_pending(channel)) {
+		if (channel_pending(channel) || READ_ONCE(channel->reaped)) {
 			do {
 				channel_work(channel);
 			} while (channel_linger(channel, jiffies + LINGER));
@@ -379,8 +498,12 @@ static int channel_thread(void *data)
 		WRITE_ONCE(channel->asleep, true);
 		/* Either this sees the bits, or the interrupt that follows them sees us asleep. */
 		smp_mb();
-		if (!channel_pending(channel) && !kthread_should_stop())
-			schedule();
+		if (!channel_pending(channel) && !kthread_should_stop()) {
+			if (READ_ONCE(channel->reaped))
+				schedule_hrtimeout(&reap_sleep, HRTIMER_MODE_REL);
+			else
+				schedule();
+		}
 		WRITE_ONCE(channel->asleep, false);
 		__set_current_state(TASK_RUNNING);
 	}
@@ -389,7 +512,7 @@ static int channel_thread(void *data)
 
 void channel_kick(unsigned int index, unsigned int slot, u64 queues)
 {
-	struct channel *channel = &channels[index < channel_count ? index : 0];
+	struct channel *channel = channel_at(index);
 
 	own_kick(channel, slot, queues);
 	WRITE_ONCE(channel->attention, 1);
@@ -416,6 +539,8 @@ void channels_quiesce(void)
 			watch->watched = false;
 			channel_kick(i, watch->slot, BIT_ULL(watch->queue));
 		}
+		/* And none whose requests have come back is looked at. */
+		reaps_end(channel);
 		mutex_unlock(&channel->serving);
 		atomic_dec(&channel->quiescing);
 	}
@@ -452,6 +577,8 @@ int channels_start(struct device *parent, const int *interrupts)
 	int error;
 
 	poll_ticks = (u64)lichen_counter_frequency() * POLL_NS / NSEC_PER_SEC;
+	reap_ticks = (u64)lichen_counter_frequency() * REAP_NS / NSEC_PER_SEC;
+	patience_ticks = (u64)lichen_counter_frequency() * PATIENCE_NS / NSEC_PER_SEC;
 	channels = kcalloc(lichen_window.channels, sizeof(*channels), GFP_KERNEL);
 	if (!channels)
 		return -ENOMEM;

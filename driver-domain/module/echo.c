@@ -104,6 +104,7 @@ static int echo_queue_start(struct echo *echo, unsigned int index, u64 features)
 		features, pool_translate, NULL);
 	if (error)
 		return error;
+	pool_window(&queue->ring);
 	watch_init(&queue->watch, &queue->ring, echo->slot->index, index, view->channel, NULL);
 	smp_store_release(&queue->running, true);
 	/* Whatever was made available before we looked, and kicked in vain. */

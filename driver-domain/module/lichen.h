@@ -125,27 +125,41 @@ void queue_signal(unsigned int slot, const struct lichen_queue_view *queue);
 struct device;
 int channels_start(struct device *parent, const int *interrupts);
 void channels_stop(void);
-/* Returns once no channel serves anything that it took before the call. Sleeps. */
+/*
+ * Returns once no channel serves anything that it took before the call, nor knows a watch whose
+ * requests have all ended. Sleeps.
+ */
 void channels_quiesce(void);
 
 struct vring_device;
+struct channel;
 
 /*
  * A ring that its channel's thread looks at by itself while requests come quickly, with
- * notifications off. All of it is channel.c's; who serves the ring makes it (watch_init) when the
- * ring starts, and calls, from its kick operation,
+ * notifications off. All of it is channel.c's but `reap` and `polled`; who serves the ring makes it
+ * (watch_init) when the ring starts, and calls, from its kick operation,
  *     watch_arrived   when there was something in the ring, before it is served
  *     watch_end       when it is empty. True: something came by now, go on serving
  *     watch_drop      when the ring is broken, instead
  * and from wherever a request ends, watch_completed.
+ *
+ * Who serves it from a device that can be asked instead of interrupting sets `reap` and `polled`
+ * after watch_init, and may make requests that the device has to be asked for while watch_reaps
+ * says so: it counts them in *polled, and calls watch_reaping from its kick operation. From then on
+ * the thread calls `reap` until *polled is 0, whatever else happens to the ring.
  */
 struct watch {
 	struct vring_device *ring;
 	const unsigned int *in_flight; /* requests that are not finished; NULL: there are none between kicks */
-	unsigned int slot, queue, channel;
-	bool watched;
-	u64 last;   /* when the ring was served or a request finished last; ticks, as below */
-	u64 gap[2]; /* the mean time from there to the next request: none in flight, some in flight */
+	/* In the channel's thread: end what the device has finished. True if there was something. Does not sleep. */
+	bool (*reap)(struct watch *watch);
+	const unsigned int *polled; /* those of in_flight that must be asked for */
+	struct channel *channel;
+	unsigned int slot, queue;
+	bool watched, reaping;
+	u64 last;    /* when the ring was served or a request finished last; ticks, as below */
+	u64 gap[2];  /* the mean time from there to the next request: none in flight, some in flight */
+	u64 service; /* and to the next end of a request */
 };
 
 void watch_init(struct watch *watch, struct vring_device *ring, unsigned int slot,
@@ -153,6 +167,8 @@ void watch_init(struct watch *watch, struct vring_device *ring, unsigned int slo
 void watch_arrived(struct watch *watch);
 bool watch_end(struct watch *watch);
 void watch_drop(struct watch *watch);
+bool watch_reaps(const struct watch *watch);
+void watch_reaping(struct watch *watch);
 /* Any context. `idle`: nothing else is in flight. */
 void watch_completed(struct watch *watch, bool idle);
 
@@ -226,6 +242,8 @@ int pool_start(struct device_node *backend);
  * frontends.
  */
 void *pool_translate(void *unused, u64 address, u32 length);
+/* The ring translates the largest region itself. */
+void pool_window(struct vring_device *ring);
 unsigned int pool_regions(void);
 int pool_region(unsigned int index, u64 *start, u64 *length);
 

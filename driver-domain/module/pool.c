@@ -11,6 +11,7 @@
 #include <linux/of.h>
 #include <linux/of_address.h>
 #include "lichen.h"
+#include "vring.h"
 
 #define REGIONS 8
 
@@ -31,6 +32,17 @@ void *pool_translate(void *unused, u64 address, u32 length)
 			return phys_to_virt(address);
 	}
 	return NULL;
+}
+
+void pool_window(struct vring_device *ring)
+{
+	unsigned int i, largest = 0;
+
+	for (i = 1; i < region_count; i++)
+		if (regions[i].length > regions[largest].length)
+			largest = i;
+	vring_window(ring, regions[largest].start, regions[largest].length,
+		phys_to_virt(regions[largest].start));
 }
 
 unsigned int pool_regions(void)

@@ -14,6 +14,9 @@
 #include <linux/virtio_config.h>
 #include "vring.h"
 
+#ifndef UINT32_MAX
+#define UINT32_MAX U32_MAX
+#endif
 #ifndef BIT_ULL
 #define BIT_ULL(n) (1ull << (n))
 #endif
@@ -111,62 +114,86 @@ int vring_device_start(struct vring_device *ring, uint16_t num, uint64_t desc, u
 	return ring->desc && ring->available && ring->used ? 0 : -EFAULT;
 }
 
-/* Add one segment to the chain; NULL or why the ring is broken. */
-static inline const char *chain_add(
-	struct vring_device *ring, struct vring_chain *chain, const struct descriptor *d)
-{
-	bool writable = d->flags & VRING_DESC_F_WRITE;
-	uint32_t *bytes = writable ? &chain->writable_bytes : &chain->readable_bytes;
-	struct vring_segment *segment;
+/* A chain while it is read: in registers, where stores to the chain itself leave it alone. */
+struct reading {
+	struct vring_device *ring;
+	struct vring_segment *segment; /* the next one */
+	uint32_t left;		       /* how many more there may be */
+	uint32_t readable;
+	uint64_t readable_bytes, writable_bytes;
+	uint64_t window, window_length;
+	char *window_data;
+};
 
-	if (chain->segments == VRING_SEGMENTS)
+/* What the window does not hold; NULL when nobody shares it with us. */
+static __attribute__((__noinline__)) void *translate_elsewhere(
+	struct vring_device *ring, uint64_t address, uint32_t length)
+{
+	return address + length < address ? NULL : ring->translate(ring->context, address, length);
+}
+
+static inline void *translate(const struct reading *r, uint64_t address, uint32_t length)
+{
+	uint64_t offset = address - r->window;
+
+	if (offset < r->window_length && length <= r->window_length - offset)
+		return r->window_data + offset;
+	return translate_elsewhere(r->ring, address, length);
+}
+
+/* Add one segment to the chain; NULL or why the ring is broken. */
+static inline const char *chain_add(struct reading *r, const struct descriptor *d)
+{
+	struct vring_segment *segment = r->segment;
+
+	if (!r->left)
 		return "a chain is too long, or a loop";
 	if (!d->length)
 		return "a descriptor of no bytes";
-	if (d->address + d->length < d->address)
-		return "a descriptor's address wraps";
-	if (*bytes + d->length < *bytes)
-		return "a chain of 4 GiB and more";
-	if (!writable && chain->writable_bytes)
-		return "a readable descriptor after a writable one";
-	segment = &chain->segment[chain->segments++];
-	segment->data = ring->translate(ring->context, d->address, d->length);
-	if (!segment->data)
-		return "a buffer outside shared memory";
+	segment->writable = d->flags & VRING_DESC_F_WRITE;
+	if (segment->writable) {
+		r->writable_bytes += d->length;
+	} else {
+		if (r->writable_bytes)
+			return "a readable descriptor after a writable one";
+		r->readable_bytes += d->length;
+		r->readable++;
+	}
 	segment->length = d->length;
-	segment->writable = writable;
-	*bytes += d->length;
-	chain->readable += !writable;
+	segment->data = translate(r, d->address, d->length);
+	if (!segment->data)
+		return d->address + d->length < d->address ? "a descriptor's address wraps"
+							    : "a buffer outside shared memory";
+	r->segment++;
+	r->left--;
 	return NULL;
 }
 
 /* The table of an indirect descriptor: a chain of its own (virtio 1.2, 2.7.5.3). */
-static const char *chain_indirect(
-	struct vring_device *ring, struct vring_chain *chain, const struct descriptor *outer)
+static inline const char *chain_indirect(struct reading *r, const struct descriptor *outer)
 {
 	const struct vring_desc *table;
 	struct descriptor d;
-	uint32_t entries = outer->length / sizeof(*table), i = 0, steps = 0;
+	uint32_t entries = outer->length / sizeof(*table), i = 0;
 	const char *why;
 
-	if (!ring->indirect)
+	if (!r->ring->indirect)
 		return "an indirect descriptor that was not negotiated";
 	if (outer->flags & VRING_DESC_F_NEXT)
 		return "an indirect descriptor with a next";
 	if (!outer->length || outer->length % sizeof(*table) || entries > 65536)
 		return "an indirect table of a bad size";
-	if (outer->address + outer->length < outer->address)
-		return "an indirect table's address wraps";
-	table = ring->translate(ring->context, outer->address, outer->length);
-	if (!table)
+	table = translate(r, outer->address, outer->length);
+	if (!table && outer->address + outer->length >= outer->address)
 		return "an indirect table outside shared memory";
+	if (!table)
+		return "an indirect table's address wraps";
+	/* Each turn adds a segment, and there is an end to these. */
 	for (;;) {
-		if (++steps > VRING_SEGMENTS)
-			return "a chain is too long, or a loop";
 		descriptor_load(&d, &table[i]);
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return "an indirect descriptor in an indirect table";
-		why = chain_add(ring, chain, &d);
+		why = chain_add(r, &d);
 		if (why)
 			return why;
 		if (!(d.flags & VRING_DESC_F_NEXT))
@@ -177,11 +204,37 @@ static const char *chain_indirect(
 	}
 }
 
-int vring_next(struct vring_device *ring, struct vring_chain *chain)
+/* From descriptor `index` of the ring on. */
+static inline const char *chain_read_all(struct reading *r, uint32_t index)
 {
 	struct descriptor d;
 	const char *why;
-	uint16_t index, waiting;
+
+	for (;;) {
+		descriptor_load(&d, &r->ring->desc[index]);
+		if (d.flags & VRING_DESC_F_INDIRECT)
+			return chain_indirect(r, &d);
+		why = chain_add(r, &d);
+		if (why || !(d.flags & VRING_DESC_F_NEXT))
+			return why;
+		if (d.next >= r->ring->num)
+			return "a next index outside the ring";
+		index = d.next;
+	}
+}
+
+int vring_next(struct vring_device *ring, struct vring_chain *chain)
+{
+	struct reading r = {
+		.ring = ring,
+		.segment = chain->segment,
+		.left = VRING_SEGMENTS,
+		.window = ring->window,
+		.window_length = ring->window_length,
+		.window_data = ring->window_data,
+	};
+	const char *why;
+	uint16_t head, waiting;
 
 	if (ring->broken)
 		return -EPROTO;
@@ -191,29 +244,19 @@ int vring_next(struct vring_device *ring, struct vring_chain *chain)
 		return 0;
 	if (waiting > ring->num)
 		return ring_broken(ring, "the available index jumped");
-
-	index = load16(&ring->available->ring[ring->next & (ring->num - 1)]);
-	if (index >= ring->num)
+	head = load16(&ring->available->ring[ring->next & (ring->num - 1)]);
+	if (head >= ring->num)
 		return ring_broken(ring, "a head outside the ring");
-	chain->head = index;
-	chain->segments = 0;
-	chain->readable = 0;
-	chain->readable_bytes = 0;
-	chain->writable_bytes = 0;
-	for (;;) {
-		descriptor_load(&d, &ring->desc[index]);
-		if (d.flags & VRING_DESC_F_INDIRECT)
-			why = chain_indirect(ring, chain, &d);
-		else
-			why = chain_add(ring, chain, &d);
-		if (why)
-			return ring_broken(ring, why);
-		if (!(d.flags & VRING_DESC_F_NEXT))
-			break;
-		if (d.next >= ring->num)
-			return ring_broken(ring, "a next index outside the ring");
-		index = d.next;
-	}
+	why = chain_read_all(&r, head);
+	if (why)
+		return ring_broken(ring, why);
+	if (r.readable_bytes > UINT32_MAX || r.writable_bytes > UINT32_MAX)
+		return ring_broken(ring, "a chain of 4 GiB and more");
+	chain->head = head;
+	chain->segments = VRING_SEGMENTS - r.left;
+	chain->readable = r.readable;
+	chain->readable_bytes = r.readable_bytes;
+	chain->writable_bytes = r.writable_bytes;
 	ring->next++;
 	return 1;
 }

@@ -64,6 +64,9 @@ struct vring_device {
 	struct vring_used *used;
 	vring_translate_fn translate;
 	void *context;
+	/* Where most addresses lie: what vring_window says, and `translate` would. */
+	uint64_t window, window_length;
+	char *window_data;
 };
 
 /*
@@ -72,6 +75,14 @@ struct vring_device {
  */
 int vring_device_start(struct vring_device *ring, uint16_t num, uint64_t desc, uint64_t available,
 	uint64_t used, uint64_t features, vring_translate_fn translate, void *context);
+
+/* `length` bytes from address `start` on are at `data`, for as long as the ring runs: translated without a call. */
+static inline void vring_window(struct vring_device *ring, uint64_t start, uint64_t length, void *data)
+{
+	ring->window = start;
+	ring->window_length = length;
+	ring->window_data = data;
+}
 
 /*
  * 1 and a chain, 0 when nothing is available, -EPROTO when the ring is broken (ring->broken says

@@ -24,6 +24,7 @@
 #define SCTLR_SPAN    (1ull << 23)
 #define SCTLR_DSSBS   (1ull << 44)
 #define VIRTIO_NOTIFY 0x50 /* VIRTIO_MMIO_QUEUE_NOTIFY */
+#define VIRTIO_ACK    0x64 /* VIRTIO_MMIO_INTERRUPT_ACK */
 
 /* Takes the exception `esr` to the domain's EL1, as the hardware would have (Arm ARM, AArch64.TakeException). */
 static void inject(u32 esr, u64 far)
@@ -108,11 +109,27 @@ static void finish_load(u64 esr, struct regs *regs, const struct mmio *mmio)
 		regs->x[ISS_SRT(esr)] = value;
 }
 
+/* A store of 32 bits that stage 2 forbids: nearly always a kick, or the acknowledgement of an interrupt. */
+#define STORE_MASK (0x3ful << 26 | ISS_ISV | 3 << 22 | ISS_CM | ISS_S1PTW | ISS_WNR | 0x3c)
+#define STORE	   ((u64)EC_DABT_LOW << 26 | ISS_ISV | 2 << 22 | ISS_WNR | 0x0c)
+
+static bool acknowledge(struct cpu *cpu, u64 esr, const struct regs *regs)
+{
+	u64 far = read_sysreg(far_el2), ipa;
+
+	return (esr & STORE_MASK) == STORE && (far & 0xfff) == VIRTIO_ACK &&
+	       stage2_translate(far, &ipa) && virtio_acknowledge(cpu, ipa, regs->x[ISS_SRT(esr)]);
+}
+
 static void data_abort(struct cpu *cpu, u64 esr, struct regs *regs)
 {
 	struct mmio mmio;
 	u64 ipa;
 
+	if (acknowledge(cpu, esr, regs)) {
+		write_sysreg(read_sysreg(elr_el2) + 4, elr_el2);
+		return;
+	}
 	if (domain_stopping(cpu->domain))
 		cpu_stopped(cpu);
 	if (!stage2_fault_address(esr, read_sysreg(far_el2), &ipa)) {
@@ -242,16 +259,13 @@ void trap_sync(u64 esr, struct regs *regs)
 	inject_undefined(esr);
 }
 
-/* A store of 32 bits, of a register that is saved already, that stage 2 forbids: nearly always a kick. */
-#define KICK_MASK (0x3ful << 26 | ISS_ISV | 3 << 22 | ISS_CM | ISS_S1PTW | ISS_WNR | 0x3c)
-#define KICK	  ((u64)EC_DABT_LOW << 26 | ISS_ISV | 2 << 22 | ISS_WNR | 0x0c)
-
+/* A kick: with no more registers saved than C may change. */
 bool trap_fast(u64 esr, struct regs *regs)
 {
 	u64 far = read_sysreg(far_el2), ipa;
 	u32 rt = ISS_SRT(esr);
 
-	if ((esr & KICK_MASK) != KICK || (far & 0xfff) != VIRTIO_NOTIFY || (rt > 18 && rt < 29) ||
+	if ((esr & STORE_MASK) != STORE || (far & 0xfff) != VIRTIO_NOTIFY || (rt > 18 && rt < 29) ||
 		!stage2_translate(far, &ipa) || !virtio_notify(this_cpu(), ipa, regs->x[rt]))
 		return false;
 	write_sysreg(read_sysreg(elr_el2) + 4, elr_el2);

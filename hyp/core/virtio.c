@@ -283,6 +283,20 @@ bool virtio_notify(struct cpu *cpu, u64 ipa, u32 value)
 	return true;
 }
 
+bool virtio_acknowledge(struct cpu *cpu, u64 ipa, u32 value)
+{
+	struct slot *slot = slot_at((ipa - window_pages.base) / PAGE_SIZE);
+
+	if (unlikely(!slot || slot->frontend != cpu->domain))
+		return false;
+	cpu_count(cpu, LICHEN_STATS_VIRTIO);
+	spin_lock(&slot->lock);
+	slot->interrupt_status &= ~value;
+	reg_write(slot, VIRTIO_MMIO_INTERRUPT_STATUS, slot->interrupt_status);
+	spin_unlock(&slot->lock);
+	return true;
+}
+
 /* The sequence lock of a view: odd while it is written. Bracketed by the slot's lock. */
 static void view_begin(struct lichen_device_view *view)
 {
@@ -543,13 +557,8 @@ static void write_queue(struct slot *slot, u32 offset, u32 value)
 
 static void write_register(struct slot *slot, u32 offset, u32 value)
 {
-	switch (offset) {
-	case VIRTIO_MMIO_STATUS:
+	if (offset == VIRTIO_MMIO_STATUS) {
 		write_status(slot, value);
-		return;
-	case VIRTIO_MMIO_INTERRUPT_ACK:
-		slot->interrupt_status &= ~value;
-		reg_write(slot, VIRTIO_MMIO_INTERRUPT_STATUS, slot->interrupt_status);
 		return;
 	}
 	if (slot->resetting)
@@ -589,6 +598,8 @@ bool virtio_access(struct cpu *cpu, struct mmio *mmio)
 	mmio->offset = mmio->addr & (PAGE_SIZE - 1);
 	if (mmio->write && mmio->size == 4 && mmio->offset == VIRTIO_MMIO_QUEUE_NOTIFY)
 		return virtio_notify(cpu, mmio->addr, mmio->value);
+	if (mmio->write && mmio->size == 4 && mmio->offset == VIRTIO_MMIO_INTERRUPT_ACK)
+		return virtio_acknowledge(cpu, mmio->addr, mmio->value);
 	cpu_count(cpu, LICHEN_STATS_VIRTIO);
 	if (!mmio->write || mmio->size != 4 || mmio->offset & 3) {
 		if (mmio->write && mmio->offset < CONFIG_SPACE)

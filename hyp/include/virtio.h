@@ -25,6 +25,8 @@ void virtio_describe_frontend(const struct domain *domain, bool all, struct dt_f
  * The fast path of every kick: a store to QueueNotify. True: it was one and is done. `value` is the stored register.
  */
 bool virtio_notify(struct cpu *cpu, u64 ipa, u32 value);
+/* That of the interrupts of a driver that has no completion SGI: a store to InterruptACK. */
+bool virtio_acknowledge(struct cpu *cpu, u64 ipa, u32 value);
 
 /* Any other access to a register page of this domain. True: it was one and is done. */
 bool virtio_access(struct cpu *cpu, struct mmio *mmio);

@@ -54,7 +54,7 @@ def devices_file(directory):
     with open(os.path.join(SOURCE, "driver-domain/lichen.conf")) as file:
         lines = file.read().splitlines()
     index = max(i for i, line in enumerate(lines) if line.split()[:1] == ["blk"])
-    lines[index + 1:index + 1] = ["blk /dev/nvme1n1 queues=auto", "blk /dev/nvme2n1 queues=auto"]
+    lines[index + 1:index + 1] = [lines[index].replace("/dev/nvme0n1", f"/dev/nvme{i}n1") for i in (1, 2)]
     path = os.path.join(directory, "lichen.conf")
     with open(path, "w") as file:
         file.write("\n".join(lines) + "\n")
@@ -100,7 +100,8 @@ def command_of(name, options, directory, image):
         command += ["--devices", devices_file(directory)]
     command += ["--put", os.path.join(BUILD, "tests/bench/latency") + ":/root/latency"]
     if name.startswith("linux"):
-        command += ["--put", os.path.join(BUILD, "driver-domain/pmu.ko") + ":/root/pmu.ko"]
+        for module in ("pmu.ko", "frontend.ko"):
+            command += ["--put", f"{os.path.join(BUILD, 'driver-domain', module)}:/root/{module}"]
     command += ["--", "/root/latency", "-n", str(options.percent), "-d", raw, "-f", files]
     # Without -icount each CPU counts for itself.
     command += [] if options.icount else ["-a"]

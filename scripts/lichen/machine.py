@@ -185,7 +185,7 @@ domain linux
   memory {self._driver_memory()}M
   kernel linux.Image
   initrd linux.initrd
-  cmdline {' '.join(['rdinit=/init'] + self._patience() + options.linux_append)}
+  cmdline {' '.join(['rdinit=/init', 'nvme.poll_queues=1'] + self._patience() + options.linux_append)}
 
 domain {self.frontend}
   cpus 1-

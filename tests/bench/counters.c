@@ -37,16 +37,22 @@ static uint32_t counter(enum counter which)
 	return (uint32_t)value;
 }
 
-/* On Linux the counters are opened by a module, which is given beside the program. */
+/* One that is given beside the program, on Linux; what it is for may not be there. */
+static void module_load(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST && errno != ENODEV)
+		fprintf(stderr, "latency: %s: %s\n", path, strerror(errno));
+	close(fd);
+}
+
 void counters_find(void)
 {
-	int fd = open("/root/pmu.ko", O_RDONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		if (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)
-			fprintf(stderr, "latency: pmu.ko: %s\n", strerror(errno));
-		close(fd);
-	}
+	module_load("/root/pmu.ko");
+	module_load("/root/frontend.ko");
 	if (sched_getaffinity(0, sizeof(all), &all))
 		die("sched_getaffinity");
 	home = all;

@@ -125,6 +125,6 @@ void clock_cpu_init(void)
 	sysreg_write(cntv_ctl_el0, 0);
 	/* User mode reads the virtual counter and its frequency (CNTKCTL_EL1.EL0VCTEN), no timers. */
 	sysreg_write(cntkctl_el1, 2);
-	lichen_event_stream();
+	lichen_event_stream(10000);
 	gic->enable(clock_irq, false, 0);
 }

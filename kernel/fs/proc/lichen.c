@@ -42,7 +42,7 @@ static u64 statistic(u32 row, u32 cause)
 
 static void el2_show(struct proc_text *text, const struct proc_target *target)
 {
-	static const char *const causes[] = {"entries", "hvc", "signal", "log", "psci", "smc", "notify", "virtio", "distributor", "redistributor", "abort", "sysreg", "stop", "other"};
+	static const char *const causes[] = LICHEN_STATS_NAMES;
 
 	if (!statistics)
 		return;
@@ -83,7 +83,7 @@ static void add_backend(struct virtio_device *device, void *arg)
 
 	if (!virtio_backend_counters(device, &counters))
 		return;
-	sum->spins += counters.spins;
+	sum->spin_instructions += counters.spin_instructions;
 	sum->doorbells += counters.doorbells;
 	sum->interrupts += counters.interrupts;
 	if (device->id != VIRTIO_ID_BLOCK)
@@ -130,10 +130,8 @@ static void counters_show(struct proc_text *text, const struct proc_target *targ
 	COUNTER("backend_signals", backend.signals);
 	COUNTER("backend_doorbells", backend.doorbells);
 	COUNTER("backend_interrupts", backend.interrupts);
-	/* Turns of the loops that wait for the other side, here and there, and what they took: lichen/spin.h. */
-	COUNTER("spins", spins);
-	COUNTER("backend_spins", backend.spins);
-	COUNTER("spin_instructions", (spins + backend.spins) * LICHEN_SPIN_INSTRUCTIONS);
+	/* What the loops took that wait for the other side, here and there (lichen/spin.h), or there for the device. */
+	COUNTER("spin_instructions", spins * LICHEN_SPIN_INSTRUCTIONS + backend.spin_instructions);
 	COUNTER("block_reads", sum.reads);
 	COUNTER("block_writes", sum.writes);
 	COUNTER("block_bytes_read", sum.sectors_read * 512);

@@ -115,7 +115,7 @@ struct lichen_backend_counters {
 	lichen_u64 signals;      /* completion notifications sent */
 	lichen_u64 doorbells;    /* times that an interrupt of the frontend's kicks led to this device */
 	lichen_u64 interrupts;   /* of the physical device, that completed requests of this one */
-	lichen_u64 spins;        /* turns of the loop that waits for the frontend's next request (lichen/spin.h) */
+	lichen_u64 spin_instructions; /* executed in loops that wait for the next request, or for the device's answer */
 	lichen_u64 reserved;
 };
 
@@ -234,5 +234,10 @@ enum lichen_stats_cause {
 	LICHEN_STATS_OTHER,
 	LICHEN_STATS_CAUSES = 16
 };
+#define LICHEN_STATS_NAMES                                                                                                       \
+	{                                                                                                                        \
+		"entries", "hvc", "signal", "log", "psci", "smc", "notify", "virtio", "distributor", "redistributor", "abort",   \
+			"sysreg", "stop", "other"                                                                                \
+	}
 
 #endif

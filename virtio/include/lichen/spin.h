@@ -67,12 +67,12 @@ static inline unsigned long lichen_counter_frequency(void)
 }
 
 /*
- * For this CPU: an event each time that a bit of the counter rises, at least every 10 us (Arm ARM D13.11.16, CNTKCTL_EL1:
- * EVNTEN, EVNTI). At EL1.
+ * For this CPU: an event each time that a bit of the counter rises, at least every `ns` where the counter is fast enough (Arm ARM
+ * D13.11.16, CNTKCTL_EL1: EVNTEN, EVNTI). At EL1.
  */
-static inline void lichen_event_stream(void)
+static inline void lichen_event_stream(unsigned long ns)
 {
-	unsigned long control, ticks = lichen_counter_frequency() / 100000, bit = 0;
+	unsigned long control, ticks = lichen_counter_frequency() / 1000 * ns / 1000000, bit = 0;
 
 	while (bit < 15 && (4ul << bit) <= ticks)
 		bit++;
