@@ -3,7 +3,7 @@
  * /etc/lichen.conf: one device a line, words apart by blanks, '#' starts a comment. The n-th device
  * is slot n.
  *
- *     blk DEVICE [queues=auto|N] [readonly] [id=TEXT] [without=FEATURE,...]
+ *     blk DEVICE [queues=auto|N] [readonly] [id=TEXT] [poll=auto|always|never] [without=FEATURE,...]
  *     console port0=DEVICE [portN=DEVICE]... [size=COLUMNSxROWS]
  *     rng DEVICE
  *     echo [queues=auto|N]
@@ -87,6 +87,22 @@ static bool without_names(struct parser *parser, const char *names)
 	}
 }
 
+static bool poll_word(struct parser *parser, const char *value)
+{
+	static const char *const words[] = {
+		[BACKEND_POLL_AUTO] = "auto",
+		[BACKEND_POLL_ALWAYS] = "always",
+		[BACKEND_POLL_NEVER] = "never",
+	};
+
+	for (unsigned int i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (!strcmp(value, words[i])) {
+			parser->line->poll = i;
+			return true;
+		}
+	return WRONG(parser, "poll= takes 'auto', 'always' or 'never', not '%s'", value);
+}
+
 static bool block_word(struct parser *parser, const char *word)
 {
 	struct config_line *line = parser->line;
@@ -105,6 +121,8 @@ static bool block_word(struct parser *parser, const char *word)
 		strcpy(line->id, word + 3);
 		return true;
 	}
+	if (!strncmp(word, "poll=", 5))
+		return poll_word(parser, word + 5);
 	if (!strncmp(word, "without=", 8))
 		return without_names(parser, word + 8);
 	return WRONG(parser, "blk does not know '%s'", word);

@@ -41,6 +41,7 @@ struct config_line {
 	unsigned int queues;		      /* blk, echo; 0: auto */
 	bool read_only;			      /* blk */
 	uint64_t without;		      /* blk: feature bits that are not offered */
+	enum backend_poll poll;		      /* blk */
 	char id[21];			      /* blk */
 	char port[CONFIG_PORTS][CONFIG_PATH]; /* console; empty: none */
 	unsigned int columns, rows;	      /* console; 0: not known */

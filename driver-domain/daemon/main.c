@@ -121,6 +121,7 @@ static int block_attach(const struct config_line *line, int64_t deadline)
 		.queues = line->queues,
 		.read_only = line->read_only,
 		.without = line->without,
+		.poll = line->poll,
 	};
 	/* Exclusive: Linux itself cannot mount what another kernel has mounted. */
 	int mode = line->read_only ? O_RDONLY : O_RDWR, error;

@@ -40,8 +40,15 @@ struct backend_block {
 	__u32 queues; /* 0: as many as the frontend has CPUs */
 	__u32 read_only;
 	char id[20]; /* what VIRTIO_BLK_T_GET_ID answers, padded with zeroes */
-	__u32 reserved;
+	__u32 poll;  /* enum backend_poll */
 	__u64 without; /* feature bits that are not offered, though they could be */
+};
+
+/* Whether the device is asked for what it has finished, if it has queues that do not interrupt. */
+enum backend_poll {
+	BACKEND_POLL_AUTO, /* while it answers quickly */
+	BACKEND_POLL_ALWAYS,
+	BACKEND_POLL_NEVER,
 };
 
 #define BACKEND_BLOCK_WITHOUT                                                    \

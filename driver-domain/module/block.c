@@ -83,7 +83,7 @@ struct block {
 	u32 generation;
 	bool started;
 	bool read_only;
-	bool polls; /* the device has queues without interrupts */
+	enum backend_poll poll; /* NEVER, too, when the device has no queues without interrupts */
 	char id[VIRTIO_BLK_ID_BYTES];
 	wait_queue_head_t drained;
 	unsigned int queue_count;
@@ -473,7 +473,7 @@ static void request_ranges(struct block_request *request, const struct vring_cha
 static void request_begin(struct block_request *request, bool may_poll)
 {
 	struct block_queue *queue = request->queue;
-	bool poll = may_poll && watch_reaps(&queue->watch);
+	bool poll = may_poll && watch_reaps(&queue->watch, queue->block->poll == BACKEND_POLL_ALWAYS);
 
 	spin_lock_irq(&queue->lock);
 	request->in_flight = true;
@@ -511,7 +511,7 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 	request->status = last->data + last->length - 1;
 	request->written = 1;
 	type = __virtio32_to_cpu(true, header.type);
-	request_begin(request, block->polls && type <= VIRTIO_BLK_T_OUT);
+	request_begin(request, block->poll != BACKEND_POLL_NEVER && type <= VIRTIO_BLK_T_OUT);
 	switch (type) {
 	case VIRTIO_BLK_T_IN:
 		request_read_write(request, chain, REQ_OP_READ | REQ_SYNC,
@@ -793,7 +793,7 @@ int block_attach(const struct backend_block *what, struct file *file)
 		return -EINVAL;
 	if (!S_ISBLK(file_inode(file)->i_mode))
 		return -ENOTBLK;
-	if (what->without & ~BACKEND_BLOCK_WITHOUT)
+	if (what->without & ~BACKEND_BLOCK_WITHOUT || what->poll > BACKEND_POLL_NEVER)
 		return -EINVAL;
 	if (what->without & BIT_ULL(VIRTIO_BLK_F_MQ))
 		queues = 1;
@@ -820,8 +820,10 @@ int block_attach(const struct backend_block *what, struct file *file)
 		what->read_only || !(file->f_mode & FMODE_WRITE) || bdev_read_only(block->bdev);
 	block->block_mask = bdev_logical_block_size(block->bdev) - 1;
 	block->dma_mask = bdev_dma_alignment(block->bdev);
-	block->polls = queue_is_mq(bdev_get_queue(block->bdev)) &&
-		       bdev_get_queue(block->bdev)->limits.features & BLK_FEAT_POLL;
+	block->poll = BACKEND_POLL_NEVER;
+	if (queue_is_mq(bdev_get_queue(block->bdev)) &&
+		bdev_get_queue(block->bdev)->limits.features & BLK_FEAT_POLL)
+		block->poll = what->poll;
 	block_config(block, what->without, &config);
 
 	error = slot_attach(&(struct slot_attach){

@@ -155,9 +155,9 @@ void watch_arrived(struct watch *watch)
 	sample(&watch->gap[watch_busy(watch)], lichen_counter() - READ_ONCE(watch->last));
 }
 
-bool watch_reaps(const struct watch *watch)
+bool watch_reaps(const struct watch *watch, bool always)
 {
-	return READ_ONCE(watch->service) < poll_ticks &&
+	return (always || READ_ONCE(watch->service) < poll_ticks) &&
 	       (watch->reaping || watch->channel->reaped < WATCHES);
 }
 

@@ -145,7 +145,7 @@ struct channel;
  *
  * Who serves it from a device that can be asked instead of interrupting sets `reap` and `polled`
  * after watch_init, and may make requests that the device has to be asked for while watch_reaps
- * says so: it counts them in *polled, and calls watch_reaping from its kick operation. From then on
+ * says so (`always`: whatever that has cost lately): it counts them in *polled, and calls watch_reaping from its kick operation. From then on
  * the thread calls `reap` until *polled is 0, whatever else happens to the ring.
  */
 struct watch {
@@ -167,7 +167,7 @@ void watch_init(struct watch *watch, struct vring_device *ring, unsigned int slo
 void watch_arrived(struct watch *watch);
 bool watch_end(struct watch *watch);
 void watch_drop(struct watch *watch);
-bool watch_reaps(const struct watch *watch);
+bool watch_reaps(const struct watch *watch, bool always);
 void watch_reaping(struct watch *watch);
 /* Any context. `idle`: nothing else is in flight. */
 void watch_completed(struct watch *watch, bool idle);

@@ -63,6 +63,10 @@ int main(void)
 	CHECK(config.lines[1].without == (1ull << 12 | 1ull << 29));
 	CHECK(parse("blk /dev/sda\n") == 0 && !config.lines[0].without);
 
+	CHECK(parse("blk /dev/sda poll=always\nblk /dev/sdb poll=never\nblk /dev/sdc poll=auto\nblk /dev/sdd\n") == 0);
+	CHECK(config.lines[0].poll == BACKEND_POLL_ALWAYS && config.lines[1].poll == BACKEND_POLL_NEVER);
+	CHECK(config.lines[2].poll == BACKEND_POLL_AUTO && config.lines[3].poll == BACKEND_POLL_AUTO);
+	expect_wrong("blk /dev/sda poll=", "poll= takes 'auto', 'always' or 'never', not ''");
 	expect_wrong("blk /dev/sda without=", "without= does not know the feature ''");
 	expect_wrong("blk /dev/sda without=flush,", "without= does not know the feature ''");
 	expect_wrong("blk /dev/sda without=flus", "without= does not know the feature 'flus'");
