@@ -59,7 +59,7 @@ $(parts): deps
 	@scripts/step BUILD $@ $(MAKE) --no-print-directory -j$(jobs) -C $@
 
 image: deps
-	@scripts/step BUILD image $(MAKE) --no-print-directory -C images
+	@scripts/step BUILD image $(MAKE) --no-print-directory -j1 -C images
 
 # Programs for tests: build/tests/host/, build/tests/guest/ and so on
 tests: deps $(filter driver-domain,$(parts))
