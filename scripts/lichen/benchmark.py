@@ -49,12 +49,12 @@ class Error(Exception):
     """The text is for the user."""
 
 
-def devices_file(directory):
-    """The driver domain's own configuration, with the benchmark's disks as further block devices."""
+def devices_file(directory, disks=2):
+    """The driver domain's own configuration, with the benchmark's disks as further block devices like its first."""
     with open(os.path.join(SOURCE, "driver-domain/lichen.conf")) as file:
         lines = file.read().splitlines()
     index = max(i for i, line in enumerate(lines) if line.split()[:1] == ["blk"])
-    lines[index + 1:index + 1] = [lines[index].replace("/dev/nvme0n1", f"/dev/nvme{i}n1") for i in (1, 2)]
+    lines[index + 1:index + 1] = [lines[index].replace("/dev/nvme0n1", f"/dev/nvme{i}n1") for i in range(1, disks + 1)]
     path = os.path.join(directory, "lichen.conf")
     with open(path, "w") as file:
         file.write("\n".join(lines) + "\n")
