@@ -156,6 +156,13 @@ static __always_inline void request_trace(u32 stage, const struct block_request 
 
 /* ---- the end of a request ---- */
 
+/* The device is not to be asked for it any more. The queue's lock is held. */
+static void request_forget_poll(struct block_request *request)
+{
+	list_del_init(&request->polled);
+	request->queue->polled--;
+}
+
 static void request_end(struct block_request *request, u8 status)
 {
 	struct block_queue *queue = request->queue;
@@ -170,10 +177,8 @@ static void request_end(struct block_request *request, u8 status)
 	}
 	*request->status = status;
 	spin_lock_irqsave(&queue->lock, flags);
-	if (!list_empty(&request->polled)) {
-		list_del_init(&request->polled);
-		queue->polled--;
-	}
+	if (!list_empty(&request->polled))
+		request_forget_poll(request);
 	/* The driver may use the head again as soon as the used index moves. */
 	WRITE_ONCE(request->in_flight, false);
 	vring_push(&queue->ring, request->head, status == VIRTIO_BLK_S_OK ? request->written : 1);
@@ -218,14 +223,12 @@ static void interrupt_count(const struct block *block)
 /* The device has lost its queues without interrupts, and did not begin with this one: once more, as any other. */
 static void request_poll_not(struct block_request *request)
 {
-	struct block_queue *queue = request->queue;
 	struct bio *bio = &request->bio;
 	unsigned long flags;
 
-	spin_lock_irqsave(&queue->lock, flags);
-	list_del_init(&request->polled);
-	queue->polled--;
-	spin_unlock_irqrestore(&queue->lock, flags);
+	spin_lock_irqsave(&request->queue->lock, flags);
+	request_forget_poll(request);
+	spin_unlock_irqrestore(&request->queue->lock, flags);
 	bio->bi_opf &= ~REQ_POLLED;
 	bio->bi_status = BLK_STS_OK;
 	submit_bio_noacct(bio);

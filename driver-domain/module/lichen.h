@@ -145,8 +145,8 @@ struct channel;
  *
  * Who serves it from a device that can be asked instead of interrupting sets `reap` and `polled`
  * after watch_init, and may make requests that the device has to be asked for while watch_reaps
- * says so (`always`: whatever that has cost lately): it counts them in *polled, and calls watch_reaping from its kick operation. From then on
- * the thread calls `reap` until *polled is 0, whatever else happens to the ring.
+ * says so (`always`: whatever that has cost lately): it counts them in *polled, and calls
+ * watch_reaping from its kick operation. From then on the thread calls `reap` until *polled is 0, whatever else happens to the ring.
  */
 struct watch {
 	struct vring_device *ring;

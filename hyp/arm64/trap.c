@@ -127,7 +127,7 @@ static void data_abort(struct cpu *cpu, u64 esr, struct regs *regs)
 	u64 ipa;
 
 	if (acknowledge(cpu, esr, regs)) {
-		write_sysreg(read_sysreg(elr_el2) + 4, elr_el2);
+		skip_instruction(esr);
 		return;
 	}
 	if (domain_stopping(cpu->domain))

@@ -109,7 +109,7 @@ static struct process *clone_process_create(struct thread *parent, const struct 
 	spin_unlock_irqrestore(&process_lock, flags);
 	process->exit_signal = r->exit_signal;
 	process->personality = from->personality;
-	if (process->limits[RLIMIT_CPU].rlim_cur != RLIM_INFINITY && !process_cpu_limit_prepare(process)) {
+	if (!process_cpu_limit_prepare(process, process->limits[RLIMIT_CPU].rlim_cur)) {
 		process_put(process);
 		return NULL;
 	}

@@ -135,8 +135,8 @@ void alarms_clock_was_set(void);
 /* exit: none is left. */
 void process_timers_end(struct process *process);
 void process_timers_exec(struct process *process); /* those of timer_create; setitimer's stay */
-/* What RLIMIT_CPU needs to be kept: false without memory. A process that has ended needs nothing. */
-bool process_cpu_limit_prepare(struct process *process);
+/* What an RLIMIT_CPU of so many seconds needs to be kept: false without memory. A process that has ended needs nothing. */
+bool process_cpu_limit_prepare(struct process *process, u64 seconds);
 /* The limit is another one, or the process is in the tables from now on. Nothing that is not prepared is kept. */
 void process_cpu_limit_arm(struct process *process) REQUIRES(process_lock);
 /* Of a process that nobody ever saw: none of its timers runs. */

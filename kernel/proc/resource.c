@@ -66,7 +66,7 @@ static long limit_call(pid_t tid, u32 resource, const struct rlimit64 *new, stru
 	process = limit_target(tid);
 	if (IS_ERR(process))
 		return PTR_ERR(process);
-	if (new && resource == RLIMIT_CPU && new->rlim_cur != RLIM_INFINITY && !process_cpu_limit_prepare(process)) {
+	if (new && resource == RLIMIT_CPU && !process_cpu_limit_prepare(process, new->rlim_cur)) {
 		process_put(process);
 		return -ENOMEM;
 	}

@@ -140,26 +140,27 @@ static struct process_timers *timers_of(struct process *process)
 	return timers;
 }
 
-static bool cpu_limit_is_endless(const struct process *process)
+static bool cpu_limit_is_endless(u64 seconds)
 {
-	return process->limits[RLIMIT_CPU].rlim_cur >= TIME_FOREVER / NSEC_PER_SEC;
+	return seconds >= TIME_FOREVER / NSEC_PER_SEC;
 }
 
-bool process_cpu_limit_prepare(struct process *process)
+bool process_cpu_limit_prepare(struct process *process, u64 seconds)
 {
-	return timers_of(process) || process->state >= PROCESS_ZOMBIE;
+	return cpu_limit_is_endless(seconds) || timers_of(process) || process->state >= PROCESS_ZOMBIE;
 }
 
 void process_cpu_limit_arm(struct process *process)
 {
 	struct process_timers *timers = process->timers;
+	u64 seconds = process->limits[RLIMIT_CPU].rlim_cur;
 
 	if (!timers)
 		return;
-	if (cpu_limit_is_endless(process))
+	if (cpu_limit_is_endless(seconds))
 		alarm_set(&timers->cpu_limit.alarm, 0, 0, false);
 	else
-		alarm_set(&timers->cpu_limit.alarm, max_t(u64, process->limits[RLIMIT_CPU].rlim_cur, 1) * NSEC_PER_SEC, NSEC_PER_SEC, true);
+		alarm_set(&timers->cpu_limit.alarm, max_t(u64, seconds, 1) * NSEC_PER_SEC, NSEC_PER_SEC, true);
 }
 
 static bool timeval_valid(const struct __kernel_old_timeval *t)

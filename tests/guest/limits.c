@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "check.h"
+#include "meminfo.h"
 
 #define NOBODY	 65534
 #define FAILURES 10000
@@ -95,20 +96,6 @@ static int failing_forks(void)
 			return 3;
 	}
 	return 0;
-}
-
-static long memory_available(void)
-{
-	char line[128];
-	long kib = -1;
-	FILE *file = fopen("/proc/meminfo", "r");
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "MemAvailable: %ld kB", &kib) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kib;
 }
 
 static int round_of_forks(void)

@@ -27,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "check.h"
+#include "meminfo.h"
 
 #define CALLS 1000000u
 #define ROOT_CALLS 100000u
@@ -281,20 +282,6 @@ static void objects_remove(void)
 			perror("drop_caches");
 		close(fd);
 	}
-}
-
-static long memory_available(void)
-{
-	char line[128];
-	long kib = -1;
-	FILE *file = fopen("/proc/meminfo", "r");
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "MemAvailable: %ld kB", &kib) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kib;
 }
 
 int main(int argc, char **argv)
