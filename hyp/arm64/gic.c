@@ -106,17 +106,17 @@ static void route(u32 intid, const struct cpu *cpu)
 		mmio_write8(gic.gicd + GICD_ITARGETSR + intid, cpu->gic_target);
 }
 
-u32 gic_spare_take(struct domain *domain)
+struct gic_spi gic_spare_take(struct domain *domain)
 {
+	u32 intid;
+
 	while (gic.spare_next >= gic.spare_first && gic.used[gic.spare_next])
 		gic.spare_next--;
-	if (gic.spare_next < gic.spare_first)
-		return 0;
-	gic.owner[gic.spare_next] = domain->index;
-	gic.edge[gic.spare_next / 32] |= 1u << gic.spare_next % 32;
-	gicd_modify(GICD_ICFGR + 4 * (gic.spare_next / 16), 2u << 2 * (gic.spare_next % 16),
-		2u << 2 * (gic.spare_next % 16));
-	return gic.spare_next--;
+	intid = gic.spare_next--;
+	gic.owner[intid] = domain->index;
+	gic.edge[intid / 32] |= 1u << intid % 32;
+	gicd_modify(GICD_ICFGR + 4 * (intid / 16), 2u << 2 * (intid % 16), 2u << 2 * (intid % 16));
+	return (struct gic_spi){gic.gicd + GICD_ISPENDR + 4 * (intid / 32), 1u << intid % 32, intid};
 }
 
 void gic_domain_init(struct domain *domain)
@@ -145,17 +145,6 @@ void gic_domain_stop(struct domain *domain)
 	domain->gicd_ctlr = 0;
 	domain->routed = false;
 	spin_unlock(&gic.lock);
-}
-
-u64 gic_pend_address(u32 intid)
-{
-	return gic.gicd + GICD_ISPENDR + 4 * (intid / 32);
-}
-
-void gic_pend(u32 intid)
-{
-	dsb(ish); /* what it is about is visible before it */
-	mmio_write32(gic_pend_address(intid), 1u << intid % 32);
 }
 
 /* The interrupts of `domain` among INTIDs 32n .. 32n + 31. */

@@ -109,27 +109,11 @@ static void finish_load(u64 esr, struct regs *regs, const struct mmio *mmio)
 		regs->x[ISS_SRT(esr)] = value;
 }
 
-/* A store of 32 bits that stage 2 forbids: nearly always a kick, or the acknowledgement of an interrupt. */
-#define STORE_MASK (0x3ful << 26 | ISS_ISV | 3 << 22 | ISS_CM | ISS_S1PTW | ISS_WNR | 0x3c)
-#define STORE	   ((u64)EC_DABT_LOW << 26 | ISS_ISV | 2 << 22 | ISS_WNR | 0x0c)
-
-static bool acknowledge(struct cpu *cpu, u64 esr, const struct regs *regs)
-{
-	u64 far = read_sysreg(far_el2), ipa;
-
-	return (esr & STORE_MASK) == STORE && (far & 0xfff) == VIRTIO_ACK &&
-	       stage2_translate(far, &ipa) && virtio_acknowledge(cpu, ipa, regs->x[ISS_SRT(esr)]);
-}
-
 static void data_abort(struct cpu *cpu, u64 esr, struct regs *regs)
 {
 	struct mmio mmio;
 	u64 ipa;
 
-	if (acknowledge(cpu, esr, regs)) {
-		skip_instruction(esr);
-		return;
-	}
 	if (domain_stopping(cpu->domain))
 		cpu_stopped(cpu);
 	if (!stage2_fault_address(esr, read_sysreg(far_el2), &ipa)) {
@@ -259,15 +243,25 @@ void trap_sync(u64 esr, struct regs *regs)
 	inject_undefined(esr);
 }
 
-/* A kick: with no more registers saved than C may change. */
+/* A store of 32 bits that stage 2 forbids: nearly always a kick, or the acknowledgement of an interrupt. */
+#define STORE_MASK (0x3ful << 26 | ISS_ISV | 3 << 22 | ISS_CM | ISS_S1PTW | ISS_WNR | 0x3c)
+#define STORE	   ((u64)EC_DABT_LOW << 26 | ISS_ISV | 2 << 22 | ISS_WNR | 0x0c)
+
+/* With no more registers saved than C may change, and those that a store may be of. */
 bool trap_fast(u64 esr, struct regs *regs)
 {
 	u64 far = read_sysreg(far_el2), ipa;
 	u32 rt = ISS_SRT(esr);
 
-	if ((esr & STORE_MASK) != STORE || (far & 0xfff) != VIRTIO_NOTIFY || (rt > 18 && rt < 29) ||
-		!stage2_translate(far, &ipa) || !virtio_notify(this_cpu(), ipa, regs->x[rt]))
+	if ((esr & STORE_MASK) != STORE)
 		return false;
+	if ((far & 0xfff) == VIRTIO_NOTIFY) {
+		if (!stage2_translate(far, &ipa) || !virtio_notify(this_cpu(), ipa, regs->x[rt]))
+			return false;
+	} else if ((far & 0xfff) != VIRTIO_ACK || !stage2_translate(far, &ipa) ||
+		   !virtio_acknowledge(this_cpu(), ipa, regs->x[rt])) {
+		return false;
+	}
 	write_sysreg(read_sysreg(elr_el2) + 4, elr_el2);
 	return true;
 }

@@ -20,6 +20,14 @@
 	str	x18, [sp, #144]
 	.endm
 
+	.macro	save_preserved
+	stp	x19, x20, [sp, #152]
+	stp	x21, x22, [sp, #168]
+	stp	x23, x24, [sp, #184]
+	stp	x25, x26, [sp, #200]
+	stp	x27, x28, [sp, #216]
+	.endm
+
 	.macro	restore_volatile_and_return
 	ldp	x2, x3, [sp, #16]
 	ldp	x4, x5, [sp, #32]
@@ -81,9 +89,14 @@ hypercall:
 	bl	trap_hypercall
 	restore_volatile_and_return
 
-/* A kick needs no more than these. */
+/*
+ * What a driver does at every request needs no more than these; but a store may be of a register that C preserves (its number is
+ * 16 and more then: ESR_EL2.ISS.SRT).
+ */
 other:
-	str	xzr, [sp, #248]
+	tbz	x0, #20, 1f
+	save_preserved
+1:	str	xzr, [sp, #248]
 	mov	x1, sp
 	bl	trap_fast
 	cbz	w0, slow
@@ -91,11 +104,7 @@ other:
 
 /* Any other trapped instruction may name any register. C has preserved these. */
 slow:
-	stp	x19, x20, [sp, #152]
-	stp	x21, x22, [sp, #168]
-	stp	x23, x24, [sp, #184]
-	stp	x25, x26, [sp, #200]
-	stp	x27, x28, [sp, #216]
+	save_preserved
 	mrs	x0, esr_el2
 	mov	x1, sp
 	bl	trap_sync

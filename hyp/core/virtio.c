@@ -39,7 +39,7 @@ struct slot {
 	struct spinlock lock;
 	struct domain *frontend;
 	u32 number;
-	u32 intid;
+	struct gic_spi spi;
 	u8 *page; /* of registers */
 	struct lichen_device_view *view;
 	u32 device_id; /* 0: nothing is attached */
@@ -55,9 +55,7 @@ struct slot {
 
 struct channel {
 	struct lichen_doorbells *bells;
-	u64 pend_address;
-	u32 pend_value;
-	u32 intid;
+	struct gic_spi spi;
 };
 
 static struct slot slots[LICHEN_SLOTS];
@@ -142,7 +140,7 @@ void virtio_init(const struct range_list *pool)
 		struct slot *slot = &slots[i];
 
 		slot->number = i;
-		slot->intid = gic_spare_take(slot->frontend);
+		slot->spi = gic_spare_take(slot->frontend);
 		slot->page = pages + i * PAGE_SIZE;
 		slot->view = (void *)((u8 *)views + i * PAGE_SIZE);
 		sgi |= completes_by_sgi(slot->frontend);
@@ -158,9 +156,7 @@ void virtio_init(const struct range_list *pool)
 	}
 	for (u32 i = 0; i < channel_count; i++) {
 		channels[i].bells = (void *)((u8 *)bells + i * PAGE_SIZE);
-		channels[i].intid = gic_spare_take(driver_domain);
-		channels[i].pend_address = gic_pend_address(channels[i].intid);
-		channels[i].pend_value = 1u << channels[i].intid % 32;
+		channels[i].spi = gic_spare_take(driver_domain);
 	}
 	*control = (struct lichen_control){
 		.magic = LICHEN_CONTROL_MAGIC,
@@ -194,7 +190,7 @@ void virtio_describe_backend(struct dt_backend *backend)
 	backend->registers = window_pages;
 	backend->channels = channel_count;
 	for (u32 i = 0; i < channel_count; i++)
-		backend->channel[i] = channels[i].intid;
+		backend->channel[i] = channels[i].spi.intid;
 }
 
 void virtio_describe_frontend(const struct domain *domain, bool all, struct dt_frontend *frontend)
@@ -204,7 +200,7 @@ void virtio_describe_frontend(const struct domain *domain, bool all, struct dt_f
 	for (u32 i = 0; i < slot_count; i++)
 		if (slots[i].frontend == domain && (all || slots[i].device_id))
 			frontend->device[frontend->devices++] =
-				(struct dt_device){(u64)slots[i].page, slots[i].intid};
+				(struct dt_device){(u64)slots[i].page, slots[i].spi.intid};
 }
 
 /* Bits first, then their summary, then the interrupt. */
@@ -215,17 +211,17 @@ static inline void post(u64 *word, u64 bits, u64 *summary, u64 summary_bits)
 	atomic_or_shared(summary, summary_bits);
 }
 
-static inline void pend(const struct channel *channel)
+static inline void pend(const struct gic_spi *spi)
 {
 	dsb(ishst);
-	mmio_write32(channel->pend_address, channel->pend_value);
+	mmio_write32(spi->pend_address, spi->pend_value);
 }
 
 static inline void ring(
 	struct channel *channel, u64 *word, u64 bits, u64 *summary, u64 summary_bits)
 {
 	post(word, bits, summary, summary_bits);
-	pend(channel);
+	pend(&channel->spi);
 }
 
 static bool backend_lives(void)
@@ -256,7 +252,7 @@ static __attribute__((noinline)) bool notify_traced(
 	post(&channel->bells->queues[slot->number], BIT(queue), &channel->bells->kicked,
 		BIT(slot->number));
 	trace_put(cpu, LICHEN_TRACE_EL2_OUT, key);
-	pend(channel);
+	pend(&channel->spi);
 	return true;
 }
 
@@ -372,7 +368,7 @@ static void signal(struct slot *slot, u32 bits)
 		return;
 	slot->interrupt_status |= bits;
 	reg_write(slot, VIRTIO_MMIO_INTERRUPT_STATUS, slot->interrupt_status);
-	gic_pend(slot->intid);
+	pend(&slot->spi);
 }
 
 static void forget_driver(struct slot *slot)

@@ -36,14 +36,16 @@ void gic_windows(const struct domain *domain, void (*window)(u64 base, u64 size)
 /* True when `mmio->addr` was the controller's: it was then filtered and done. */
 bool gic_access(struct domain *domain, struct mmio *mmio);
 
-/* Takes a spare SPI for `domain`, edge-triggered; 0 when there is none left. */
-u32 gic_spare_take(struct domain *domain);
+/* An SPI, and the one store that makes it pending. What it is about is visible before (a barrier is the caller's). */
+struct gic_spi {
+	u64 pend_address;
+	u32 pend_value;
+	u32 intid;
+};
+/* Takes a spare SPI for `domain`, edge-triggered. As many as gic_spare_init was asked for. */
+struct gic_spi gic_spare_take(struct domain *domain);
 /* The range of spare SPIs: as configured, or chosen. `need` is how many will be taken. False: not that many. */
 bool gic_spare_init(const struct machine *machine, u32 first, u32 last, u32 need);
-
-/* Where a store of `1 << (intid % 32)` makes an SPI pending, for the fast path. */
-u64 gic_pend_address(u32 intid);
-void gic_pend(u32 intid);
 
 /* An SGI to one CPU. */
 void gic_sgi(struct cpu *target, u32 intid);

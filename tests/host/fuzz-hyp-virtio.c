@@ -51,22 +51,13 @@ u32 gic_version(void)
 	return 3;
 }
 
-u32 gic_spare_take(struct domain *domain)
+struct gic_spi gic_spare_take(struct domain *domain)
 {
 	static u32 next = 200;
+	u32 intid = next++;
 
 	(void)domain;
-	return next++;
-}
-
-u64 gic_pend_address(u32 intid)
-{
-	return (u64)&pend[intid / 32];
-}
-
-void gic_pend(u32 intid)
-{
-	pend[intid / 32] = 1u << intid % 32;
+	return (struct gic_spi){(u64)&pend[intid / 32], 1u << intid % 32, intid};
 }
 
 struct cpu *cpu_find(const struct domain *domain, u64 mpidr)
