@@ -17,23 +17,8 @@
  *                 v
  *               sleep (schedule) <- doorbell interrupt wakes
  *
- * A bit is set before its interrupt is made pending, and taken by an atomic swap: none is lost.
- *
- * Polling. A ring that has been served to its end is watched: its notifications are off, and the
- * thread looks at its index itself. Before the thread goes on to linger it arms the ring, and looks
- * once more (vring_notify_enable). Whether it polls, and how long, comes from what it measured: the
- * mean time from the last event of a ring (a request that came, or one that was finished) to the
- * next request, once with requests in flight and once without. Below POLL_NS it polls; above, a
- * notification is cheaper than the wait. POLL_NS is about what a notification and the wake cost, so
- * that a wrong guess costs no more than twice the right one. What never pays is not tried again until
- * requests have come quickly anyway: an idle machine polls nothing.
- *
- * Reaping. The device below can be polled too, if it has queues without interrupts: who makes a
- * request asks beforehand (watch_reaps) whether the last ones were finished within POLL_NS, and says
- * so if the request is one that the device will not tell of (watch_reaping). Then the thread looks
- * for it every REAP_NS, and at the ring meanwhile, which costs nothing then. It does so until the
- * last of them is finished: for PATIENCE_NS spinning, and after that, or while others want this CPU,
- * by a timer.
+ * A bit is set before its interrupt is made pending, and taken by an atomic swap: none is lost. What is polled, and when, is
+ * watch.c's.
  */
 #define pr_fmt(format) "lichen: " format
 
@@ -50,23 +35,13 @@
 #include <uapi/linux/sched/types.h>
 #include <lichen/spin.h>
 #include "lichen.h"
-#include "vring.h"
 #include "trace.h"
+#include "watch.h"
 
 #define LINGER	msecs_to_jiffies(20)
-#define POLL_NS 20000
-/* How often a device is asked, how long at most without an answer, and how often when it has not answered for so long. */
-#define REAP_NS	      500
-#define PATIENCE_NS   200000
+/* How often a device is looked at that has not answered for long, and how often the counter's event stream ends a WFE at least. */
 #define REAP_SLEEP_NS 50000
-/*
- * What a wait takes that a deadline ended, beside its turns, and what asking in vain takes: counted in QEMU's log of executed
- * instructions, for Linux 6.12 (docs/latency.md).
- */
-#define WAIT_INSTRUCTIONS 11
-#define REAP_INSTRUCTIONS 309
-/* Rings that a channel watches at once, and that it reaps; further ones are armed, and interrupt. */
-#define WATCHES 8
+#define EVENT_NS      500
 
 struct channel {
 	struct lichen_doorbells *bells;
@@ -74,12 +49,7 @@ struct channel {
 	struct mutex serving; /* held while rings are touched */
 	bool asleep;	      /* the interrupt must wake the thread */
 	atomic_t quiescing;   /* who waits for `serving`, so that polling does not keep it */
-	u32 attention;	      /* ends a poll: an interrupt, channel_kick or channels_quiesce */
-	unsigned int watched; /* guarded by `serving`, as watches */
-	struct watch *watches[WATCHES];
-	unsigned int reaped; /* guarded by `serving`, as reaps: those with requests to look for */
-	struct watch *reaps[WATCHES];
-	u64 answered; /* when a device answered last, or was given something to answer */
+	struct poller poller;
 	u64 own_slots;	      /* channel_kick: like the doorbell page, but from this side */
 	u64 own[LICHEN_SLOTS];
 	unsigned int index;
@@ -88,8 +58,6 @@ struct channel {
 
 static struct channel *channels;
 static unsigned int channel_count;
-static u64 poll_ticks, reap_ticks, patience_ticks; /* POLL_NS, REAP_NS, PATIENCE_NS */
-static unsigned short no_index; /* of a ring that nobody moves */
 
 static bool channel_pending(struct channel *channel)
 {
@@ -103,100 +71,31 @@ static irqreturn_t channel_interrupt(int irq, void *data)
 {
 	struct channel *channel = data;
 
-	WRITE_ONCE(channel->attention, 1);
+	WRITE_ONCE(channel->poller.attention, 1);
 	trace_point(LICHEN_TRACE_DOORBELL, LICHEN_TRACE_NO_KEY, channel->index);
 	if (READ_ONCE(channel->asleep))
 		wake_up_process(channel->thread);
 	return IRQ_HANDLED;
 }
 
-/* ---- watched rings ---- */
-
 static struct channel *channel_at(unsigned int index)
 {
 	return &channels[index < channel_count ? index : 0];
 }
 
-static bool watch_busy(const struct watch *watch)
+static struct channel *channel_of(struct poller *poller)
 {
-	return watch->in_flight && READ_ONCE(*watch->in_flight);
+	return container_of(poller, struct channel, poller);
 }
 
-static bool watch_pays(const struct watch *watch, bool busy)
+struct poller *channel_poller(unsigned int index)
 {
-	return READ_ONCE(watch->gap[busy]) < poll_ticks;
+	return &channel_at(index)->poller;
 }
 
-/* A mean over the last few. */
-static void sample(u64 *mean, u64 gap)
+bool channel_asleep(const struct poller *poller)
 {
-	s64 limited = min(gap, 4 * poll_ticks), old = *mean;
-
-	WRITE_ONCE(*mean, old + (limited - old) / 4);
-}
-
-void watch_init(struct watch *watch, struct vring_device *ring, unsigned int slot,
-	unsigned int queue, unsigned int channel, const unsigned int *in_flight)
-{
-	*watch = (struct watch){
-		.ring = ring,
-		.slot = slot,
-		.queue = queue,
-		.channel = channel_at(channel),
-		.in_flight = in_flight,
-		.gap = {4 * poll_ticks, 4 * poll_ticks},
-		.service = 4 * poll_ticks,
-		.last = lichen_counter(),
-	};
-}
-
-void watch_arrived(struct watch *watch)
-{
-	sample(&watch->gap[watch_busy(watch)], lichen_counter() - READ_ONCE(watch->last));
-}
-
-bool watch_reaps(const struct watch *watch, bool always)
-{
-	return (always || READ_ONCE(watch->service) < poll_ticks) &&
-	       (watch->reaping || watch->channel->reaped < WATCHES);
-}
-
-void watch_reaping(struct watch *watch)
-{
-	struct channel *channel = watch->channel;
-
-	channel->answered = lichen_counter();
-	if (watch->reaping)
-		return;
-	watch->reaping = true;
-	channel->reaps[channel->reaped++] = watch;
-}
-
-bool watch_end(struct watch *watch)
-{
-	struct channel *channel = watch->channel;
-
-	WRITE_ONCE(watch->last, lichen_counter());
-	if (watch->watched)
-		return false;
-	if ((!watch->reaping && !watch_pays(watch, watch_busy(watch))) ||
-		channel->watched == WATCHES)
-		return vring_notify_enable(watch->ring);
-	vring_notify_disable(watch->ring);
-	watch->watched = true;
-	channel->watches[channel->watched++] = watch;
-	return false;
-}
-
-void watch_drop(struct watch *watch)
-{
-	struct channel *channel = watch->channel;
-	unsigned int i;
-
-	for (i = 0; watch->watched && i < channel->watched; i++)
-		if (channel->watches[i] == watch)
-			channel->watches[i] = channel->watches[--channel->watched];
-	watch->watched = false;
+	return READ_ONCE(container_of_const(poller, struct channel, poller)->asleep);
 }
 
 /* The bits as the doorbell page has them, from this side. */
@@ -205,19 +104,14 @@ static void own_kick(struct channel *channel, unsigned int slot, u64 queues)
 	atomic64_or(queues, (atomic64_t *)&channel->own[slot]);
 	smp_mb__after_atomic();
 	atomic64_or(BIT_ULL(slot), (atomic64_t *)&channel->own_slots);
+	/* After the bits: who clears it looks at them next. */
+	smp_mb__after_atomic();
+	WRITE_ONCE(channel->poller.attention, 1);
 }
 
-void watch_completed(struct watch *watch, bool idle)
+void channel_note(struct poller *poller, unsigned int slot, unsigned int queue)
 {
-	struct channel *channel = watch->channel;
-	u64 now = lichen_counter();
-
-	sample(&watch->service, now - READ_ONCE(watch->last));
-	WRITE_ONCE(watch->last, now);
-	/* A thread that lingers is to poll now; in WFI on this CPU, it looks after this interrupt. */
-	if (idle && watch_pays(watch, false) && !READ_ONCE(channel->asleep) &&
-		!READ_ONCE(watch->watched))
-		own_kick(channel, watch->slot, BIT_ULL(watch->queue));
+	own_kick(channel_of(poller), slot, BIT_ULL(queue));
 }
 
 /* Take and serve one page of bits: a summary word, and the words that it names. */
@@ -268,204 +162,36 @@ static void channel_serve(struct channel *channel)
 	}
 }
 
-/* Until when the watched rings are worth polling: 0 when none is. */
-static u64 poll_deadline(const struct channel *channel, u64 now)
-{
-	u64 last = 0;
-	unsigned int i;
-
-	for (i = 0; i < channel->watched; i++) {
-		const struct watch *watch = channel->watches[i];
-		u64 end = READ_ONCE(watch->last) + poll_ticks;
-
-		if (watch_pays(watch, watch_busy(watch)) && end > now && end > last)
-			last = end;
-	}
-	return last;
-}
-
-/* What was waited for did not come in time: so long at least was the wait. */
-static void watches_missed(struct channel *channel)
-{
-	unsigned int i;
-
-	for (i = 0; i < channel->watched; i++) {
-		struct watch *watch = channel->watches[i];
-		bool busy = watch_busy(watch);
-
-		if (watch_pays(watch, busy))
-			sample(&watch->gap[busy], 4 * poll_ticks);
-	}
-}
-
-/* Forget those that have nothing left. */
-static void reaps_end(struct channel *channel)
-{
-	unsigned int i = 0;
-
-	while (i < channel->reaped) {
-		struct watch *watch = channel->reaps[i];
-
-		if (READ_ONCE(*watch->polled)) {
-			i++;
-			continue;
-		}
-		watch->reaping = false;
-		channel->reaps[i] = channel->reaps[--channel->reaped];
-	}
-}
-
-/* Look for what the devices have finished. True if they had something. */
-static bool channel_reap(struct channel *channel)
-{
-	bool any = false;
-	unsigned int i;
-
-	for (i = 0; i < channel->reaped; i++)
-		any |= channel->reaps[i]->reap(channel->reaps[i]);
-	if (any)
-		channel->answered = lichen_counter();
-	reaps_end(channel);
-	return any;
-}
-
-/* Wait until the ring moves, or the deadline. The turns that it waited. */
-static unsigned long ring_wait(struct channel *channel, const struct watch *watch, u64 deadline)
-{
-	struct lichen_spin spin = {
-		.index = watch ? &watch->ring->available->idx : &no_index,
-		.seen = watch ? watch->ring->next : 0,
-		.stop = &channel->attention,
-		.flags = (const unsigned int *)&current_thread_info()->flags,
-		.mask = _TIF_NEED_RESCHED,
-		.deadline = deadline,
-	};
-
-	return lichen_spin(&spin);
-}
-
-static bool ring_serve(struct watch *watch)
-{
-	if (!vring_waiting(watch->ring))
-		return false;
-	slot_kicked(watch->slot, BIT_ULL(watch->queue));
-	return true;
-}
-
-/*
- * Poll the watched rings and the devices and serve what comes, as long as that pays and nothing else wants this CPU or this
- * thread. `serving` is held. False: what is left to be reaped is to be looked for by a timer.
- */
-static bool channel_poll(struct channel *channel)
-{
-	unsigned int slot = 0; /* whose waiting it is */
-	unsigned long round = 0, spin = 0;
-	bool again = true;
-	unsigned int i;
-
-	for (;;) {
-		u64 now = lichen_counter(), deadline;
-
-		if (channel->reaped) {
-			slot = channel->reaps[0]->slot;
-			if (!channel_reap(channel)) {
-				spin += REAP_INSTRUCTIONS;
-				if (now - channel->answered > patience_ticks) {
-					again = false;
-					break;
-				}
-			}
-			deadline = now + reap_ticks;
-		} else {
-			deadline = poll_deadline(channel, now);
-		}
-		if (!deadline) {
-			watches_missed(channel);
-			break;
-		}
-		if (channel->watched <= 1) {
-			struct watch *watch = channel->watched ? channel->watches[0] : NULL;
-
-			if (watch)
-				slot = watch->slot;
-			spin += ring_wait(channel, watch, deadline) * LICHEN_SPIN_INSTRUCTIONS;
-			if (!watch || !ring_serve(watch))
-				spin += WAIT_INSTRUCTIONS;
-		} else {
-			/* A turn for each, without WFE. */
-			slot = channel->watches[0]->slot;
-			do {
-				for (i = 0; i < channel->watched; i++)
-					ring_serve(channel->watches[i]);
-				spin += channel->watched * LICHEN_SPIN_INSTRUCTIONS;
-				cpu_relax();
-			} while (lichen_counter() < deadline && !READ_ONCE(channel->attention) &&
-				 !need_resched());
-		}
-		if (READ_ONCE(channel->attention) || READ_ONCE(channel->own_slots))
-			break;
-		/* As often as a few dozen requests: these are calls. */
-		if (round++ % 32 == 31) {
-			slot_count(slot, spin_instructions, spin);
-			spin = 0;
-			cond_resched();
-			if (!single_task_running()) {
-				again = false;
-				break;
-			}
-		}
-	}
-	if (spin)
-		slot_count(slot, spin_instructions, spin);
-	return again;
-}
-
-/* Ask for notifications of all watched rings. False: one has a chain by now. */
-static bool channel_arm(struct channel *channel)
-{
-	bool quiet = true;
-
-	while (channel->watched) {
-		struct watch *watch = channel->watches[--channel->watched];
-
-		watch->watched = false;
-		if (vring_notify_enable(watch->ring)) {
-			own_kick(channel, watch->slot, BIT_ULL(watch->queue));
-			quiet = false;
-		}
-	}
-	return quiet;
-}
-
 /* Serve, poll, and arm, until there is nothing to be done at once. */
 static void channel_work(struct channel *channel)
 {
+	struct poller *poller = &channel->poller;
 	bool again = false;
 
 	do {
-		WRITE_ONCE(channel->attention, 0);
+		WRITE_ONCE(poller->attention, 0);
 		smp_mb(); /* the bits are looked at after that */
 		channel_serve(channel);
-		if (!channel->watched && !READ_ONCE(channel->reaped))
+		if (!poller->watched && !READ_ONCE(poller->reaped))
 			continue;
 		mutex_lock(&channel->serving);
 		if (!channel_pending(channel))
-			again = channel_poll(channel);
-		if (!channel_pending(channel) && !(again && channel->reaped))
-			channel_arm(channel);
+			again = poller_poll(poller);
+		if (!channel_pending(channel) && !(again && poller->reaped))
+			poller_arm(poller);
 		mutex_unlock(&channel->serving);
 		while (atomic_read(&channel->quiescing))
 			schedule_timeout_uninterruptible(1);
 		cond_resched();
-	} while (channel_pending(channel) || READ_ONCE(channel->watched) ||
-		 (again && READ_ONCE(channel->reaped)));
+	} while (channel_pending(channel) || READ_ONCE(poller->watched) ||
+		 (again && READ_ONCE(poller->reaped)));
 }
 
 /* Wait for work on this CPU without leaving it. False when it is time to sleep instead. */
 static bool channel_linger(struct channel *channel, unsigned long until)
 {
 	while (!channel_pending(channel)) {
-		if (READ_ONCE(channel->reaped) || need_resched() || !single_task_running() || kthread_should_stop() ||
+		if (READ_ONCE(channel->poller.reaped) || need_resched() || !single_task_running() || kthread_should_stop() ||
 			time_after(jiffies, until))
 			return false;
 		local_irq_disable();
@@ -487,9 +213,9 @@ static int channel_thread(void *data)
 	struct channel *channel = data;
 	ktime_t reap_sleep = ns_to_ktime(REAP_SLEEP_NS);
 
-	lichen_event_stream(REAP_NS);
+	lichen_event_stream(EVENT_NS);
 	while (!kthread_should_stop()) {
-		if (channel_pending(channel) || READ_ONCE(channel->reaped)) {
+		if (channel_pending(channel) || READ_ONCE(channel->poller.reaped)) {
 			do {
 				channel_work(channel);
 			} while (channel_linger(channel, jiffies + LINGER));
@@ -499,7 +225,7 @@ static int channel_thread(void *data)
 		/* Either this sees the bits, or the interrupt that follows them sees us asleep. */
 		smp_mb();
 		if (!channel_pending(channel) && !kthread_should_stop()) {
-			if (READ_ONCE(channel->reaped))
+			if (READ_ONCE(channel->poller.reaped))
 				schedule_hrtimeout(&reap_sleep, HRTIMER_MODE_REL);
 			else
 				schedule();
@@ -510,16 +236,20 @@ static int channel_thread(void *data)
 	return 0;
 }
 
+static void channel_wake(struct channel *channel)
+{
+	wake_up_process(channel->thread);
+	/* A thread that lingers in WFI on another CPU is running already, and nobody tells it. */
+	if (!READ_ONCE(channel->asleep))
+		kick_process(channel->thread);
+}
+
 void channel_kick(unsigned int index, unsigned int slot, u64 queues)
 {
 	struct channel *channel = channel_at(index);
 
 	own_kick(channel, slot, queues);
-	WRITE_ONCE(channel->attention, 1);
-	wake_up_process(channel->thread);
-	/* A thread that lingers in WFI on another CPU is running already, and nobody tells it. */
-	if (!READ_ONCE(channel->asleep))
-		kick_process(channel->thread);
+	channel_wake(channel);
 }
 
 void channels_quiesce(void)
@@ -528,19 +258,16 @@ void channels_quiesce(void)
 
 	for (i = 0; i < channel_count; i++) {
 		struct channel *channel = &channels[i];
+		bool noted;
 
 		atomic_inc(&channel->quiescing);
-		WRITE_ONCE(channel->attention, 1);
+		WRITE_ONCE(channel->poller.attention, 1);
 		mutex_lock(&channel->serving);
 		/* Those that go on are served, and watched, anew. */
-		while (channel->watched) {
-			struct watch *watch = channel->watches[--channel->watched];
-
-			watch->watched = false;
-			channel_kick(i, watch->slot, BIT_ULL(watch->queue));
-		}
-		/* And none whose requests have come back is looked at. */
-		reaps_end(channel);
+		noted = channel->poller.watched;
+		poller_drop(&channel->poller);
+		if (noted)
+			channel_wake(channel);
 		mutex_unlock(&channel->serving);
 		atomic_dec(&channel->quiescing);
 	}
@@ -576,9 +303,7 @@ int channels_start(struct device *parent, const int *interrupts)
 	unsigned int i;
 	int error;
 
-	poll_ticks = (u64)lichen_counter_frequency() * POLL_NS / NSEC_PER_SEC;
-	reap_ticks = (u64)lichen_counter_frequency() * REAP_NS / NSEC_PER_SEC;
-	patience_ticks = (u64)lichen_counter_frequency() * PATIENCE_NS / NSEC_PER_SEC;
+	watches_start();
 	channels = kcalloc(lichen_window.channels, sizeof(*channels), GFP_KERNEL);
 	if (!channels)
 		return -ENOMEM;

@@ -12,6 +12,7 @@
 #include "lichen.h"
 #include "trace.h"
 #include "vring.h"
+#include "watch.h"
 
 #define QUEUE_MAX 256
 
@@ -32,16 +33,15 @@ struct echo {
 };
 
 /* A record, apart: the point costs those who pass it no register. */
-static __cold noinline void echo_record(
-	u32 stage, const struct slot *slot, unsigned int index, u16 head)
+static __cold noinline void echo_record(u32 stage, const struct watch *watch, u16 head)
 {
-	trace_put(stage, LICHEN_TRACE_KEY(slot->index, index, head), 0);
+	trace_put(stage, LICHEN_TRACE_KEY(watch->slot, watch->queue, head), 0);
 }
 
-static void echo_queue_serve(struct echo *echo, unsigned int index)
+static void echo_serve(struct watch *watch)
 {
-	struct echo_queue *queue = &echo->queues[index];
-	unsigned int slot = echo->slot->index;
+	struct echo_queue *queue = container_of(watch, struct echo_queue, watch);
+	unsigned int slot = watch->slot;
 	int more;
 
 	do {
@@ -49,10 +49,9 @@ static void echo_queue_serve(struct echo *echo, unsigned int index)
 
 		while ((more = vring_next(&queue->ring, &queue->chain)) > 0) {
 			if (!served++)
-				watch_arrived(&queue->watch);
+				watch_arrived(watch);
 			if (trace_enabled())
-				echo_record(
-					LICHEN_TRACE_TAKE, echo->slot, index, queue->chain.head);
+				echo_record(LICHEN_TRACE_TAKE, watch, queue->chain.head);
 			vring_push(&queue->ring, queue->chain.head, 0);
 		}
 		if (served) {
@@ -61,18 +60,17 @@ static void echo_queue_serve(struct echo *echo, unsigned int index)
 				slot_count(slot, signals, 1);
 				/* Of the last: its head stays there until the next is taken. */
 				if (trace_enabled())
-					echo_record(LICHEN_TRACE_SIGNAL, echo->slot, index,
-						queue->chain.head);
+					echo_record(LICHEN_TRACE_SIGNAL, watch, queue->chain.head);
 				queue_signal(slot, &queue->view);
 			}
 		}
 		if (unlikely(more < 0)) {
 			queue->running = false;
-			watch_drop(&queue->watch);
-			slot_broken(echo->slot, index, queue->ring.broken);
+			watch_drop(watch);
+			slot_broken(slot_get(slot), watch->queue, queue->ring.broken);
 			return;
 		}
-	} while (watch_end(&queue->watch));
+	} while (watch_end(watch));
 }
 
 static void echo_kick(struct slot *slot, u64 queues)
@@ -83,7 +81,7 @@ static void echo_kick(struct slot *slot, u64 queues)
 		unsigned int q = __ffs64(queues);
 
 		if (q < echo->queue_count && echo->queues[q].running)
-			echo_queue_serve(echo, q);
+			echo_serve(&echo->queues[q].watch);
 	}
 }
 
@@ -105,7 +103,7 @@ static int echo_queue_start(struct echo *echo, unsigned int index, u64 features)
 	if (error)
 		return error;
 	pool_window(&queue->ring);
-	watch_init(&queue->watch, &queue->ring, echo->slot->index, index, view->channel, NULL);
+	watch_init(&queue->watch, &queue->ring, echo_serve, echo->slot->index, index, view->channel);
 	smp_store_release(&queue->running, true);
 	/* Whatever was made available before we looked, and kicked in vain. */
 	channel_kick(view->channel, echo->slot->index, BIT_ULL(index));

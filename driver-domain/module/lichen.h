@@ -4,10 +4,12 @@
  *
  *     hypervisor.c  finds the window (device tree), hypercalls, views
  *     channel.c     doorbells: an interrupt and a thread a channel
+ *     watch.c       when a channel polls its rings, and the devices below
  *     slot.c        who serves which slot; kicks and changes go to it
  *     pool.c        the memory that frontends share, as pages
  *     vring.c       a ring, taken apart with suspicion
- *     block.c       virtio-blk on a Linux block device
+ *     block.c       virtio-blk on a Linux block device: how it starts, is reset and ends
+ *     block_*.c     its requests
  *     echo.c        the echo device: the transport alone
  *     program.c     a slot served by a program, through a file descriptor
  *     chardev.c     /dev/lichen
@@ -131,47 +133,6 @@ void channels_stop(void);
  */
 void channels_quiesce(void);
 
-struct vring_device;
-struct channel;
-
-/*
- * A ring that its channel's thread looks at by itself while requests come quickly, with
- * notifications off. All of it is channel.c's but `reap` and `polled`; who serves the ring makes it
- * (watch_init) when the ring starts, and calls, from its kick operation,
- *     watch_arrived   when there was something in the ring, before it is served
- *     watch_end       when it is empty. True: something came by now, go on serving
- *     watch_drop      when the ring is broken, instead
- * and from wherever a request ends, watch_completed.
- *
- * Who serves it from a device that can be asked instead of interrupting sets `reap` and `polled`
- * after watch_init, and may make requests that the device has to be asked for while watch_reaps
- * says so (`always`: whatever that has cost lately): it counts them in *polled, and calls
- * watch_reaping from its kick operation. From then on the thread calls `reap` until *polled is 0, whatever else happens to the ring.
- */
-struct watch {
-	struct vring_device *ring;
-	const unsigned int *in_flight; /* requests that are not finished; NULL: there are none between kicks */
-	/* In the channel's thread: end what the device has finished. True if there was something. Does not sleep. */
-	bool (*reap)(struct watch *watch);
-	const unsigned int *polled; /* those of in_flight that must be asked for */
-	struct channel *channel;
-	unsigned int slot, queue;
-	bool watched, reaping;
-	u64 last;    /* when the ring was served or a request finished last; ticks, as below */
-	u64 gap[2];  /* the mean time from there to the next request: none in flight, some in flight */
-	u64 service; /* and to the next end of a request */
-};
-
-void watch_init(struct watch *watch, struct vring_device *ring, unsigned int slot,
-	unsigned int queue, unsigned int channel, const unsigned int *in_flight);
-void watch_arrived(struct watch *watch);
-bool watch_end(struct watch *watch);
-void watch_drop(struct watch *watch);
-bool watch_reaps(const struct watch *watch, bool always);
-void watch_reaping(struct watch *watch);
-/* Any context. `idle`: nothing else is in flight. */
-void watch_completed(struct watch *watch, bool idle);
-
 /* Make a channel look at the queues of a slot, as if they had been kicked. Any context. */
 void channel_kick(unsigned int channel, unsigned int slot, u64 queues);
 
@@ -236,6 +197,7 @@ void slot_broken(struct slot *slot, unsigned int queue, const char *why);
 /* ---- pool.c ---- */
 
 struct device_node;
+struct vring_device;
 int pool_start(struct device_node *backend);
 /*
  * The kernel's address of [address, address + length), or NULL unless all of it is shared with

@@ -17,6 +17,9 @@
 #ifndef UINT32_MAX
 #define UINT32_MAX U32_MAX
 #endif
+#ifndef __always_inline
+#define __always_inline inline __attribute__((__always_inline__))
+#endif
 #ifndef BIT_ULL
 #define BIT_ULL(n) (1ull << (n))
 #endif
@@ -27,11 +30,6 @@
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "big endian"
 #endif
-
-static inline uint16_t load16(const void *p)
-{
-	return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED);
-}
 
 static inline uint16_t load16_acquire(const void *p)
 {
@@ -51,17 +49,9 @@ struct descriptor {
 	uint16_t next;
 };
 
-/*
- * An indirect table may lie at any address, hence the alignment; volatile, so that no word is read
- * again.
- */
-struct word {
-	uint64_t value;
-} __attribute__((packed, may_alias));
-
 static inline void descriptor_load(struct descriptor *d, const struct vring_desc *from)
 {
-	const volatile struct word *words = (const volatile struct word *)from;
+	const volatile struct vring_word *words = (const volatile struct vring_word *)from;
 	uint64_t w = words[1].value;
 
 	d->address = words[0].value;
@@ -70,12 +60,7 @@ static inline void descriptor_load(struct descriptor *d, const struct vring_desc
 	d->next = (uint16_t)(w >> 48);
 }
 
-/* EVENT_IDX words: behind the rings (virtio 1.2, 2.7.6 and 2.7.8). */
-static inline uint16_t *used_event(struct vring_device *ring)
-{
-	return (uint16_t *)&ring->available->ring[ring->num];
-}
-
+/* The driver's EVENT_IDX word is behind the used ring (virtio 1.2, 2.7.8). */
 static inline uint16_t *available_event(struct vring_device *ring)
 {
 	return (uint16_t *)&ring->used->ring[ring->num];
@@ -121,28 +106,27 @@ struct reading {
 	uint32_t left;		       /* how many more there may be */
 	uint32_t readable;
 	uint64_t readable_bytes, writable_bytes;
-	uint64_t window, window_length;
-	char *window_data;
 };
 
-/* What the window does not hold; NULL when nobody shares it with us. */
-static __attribute__((__noinline__)) void *translate_elsewhere(
-	struct vring_device *ring, uint64_t address, uint32_t length)
-{
-	return address + length < address ? NULL : ring->translate(ring->context, address, length);
-}
+/*
+ * A chain is read by one of two copies of the same code. The first has only what nearly every chain is made of (`direct`:
+ * descriptors of the ring, buffers in the window), calls nothing and so needs no stack. At anything else it gives up with this for
+ * a reason, and the second reads the chain from its beginning.
+ */
+static const char not_direct[] = "";
 
-static inline void *translate(const struct reading *r, uint64_t address, uint32_t length)
+static __always_inline void *translate(
+	const struct vring_device *ring, uint64_t address, uint32_t length, bool direct)
 {
-	uint64_t offset = address - r->window;
+	uint64_t offset = address - ring->window;
 
-	if (offset < r->window_length && length <= r->window_length - offset)
-		return r->window_data + offset;
-	return translate_elsewhere(r->ring, address, length);
+	if (offset < ring->window_length && length <= ring->window_length - offset)
+		return ring->window_data + offset;
+	return direct || address + length < address ? NULL : ring->translate(ring->context, address, length);
 }
 
 /* Add one segment to the chain; NULL or why the ring is broken. */
-static inline const char *chain_add(struct reading *r, const struct descriptor *d)
+static __always_inline const char *chain_add(struct reading *r, const struct descriptor *d, bool direct)
 {
 	struct vring_segment *segment = r->segment;
 
@@ -160,7 +144,9 @@ static inline const char *chain_add(struct reading *r, const struct descriptor *
 		r->readable++;
 	}
 	segment->length = d->length;
-	segment->data = translate(r, d->address, d->length);
+	segment->data = translate(r->ring, d->address, d->length, direct);
+	if (!segment->data && direct)
+		return not_direct;
 	if (!segment->data)
 		return d->address + d->length < d->address ? "a descriptor's address wraps"
 							    : "a buffer outside shared memory";
@@ -170,7 +156,7 @@ static inline const char *chain_add(struct reading *r, const struct descriptor *
 }
 
 /* The table of an indirect descriptor: a chain of its own (virtio 1.2, 2.7.5.3). */
-static inline const char *chain_indirect(struct reading *r, const struct descriptor *outer)
+static const char *chain_indirect(struct reading *r, const struct descriptor *outer)
 {
 	const struct vring_desc *table;
 	struct descriptor d;
@@ -183,7 +169,7 @@ static inline const char *chain_indirect(struct reading *r, const struct descrip
 		return "an indirect descriptor with a next";
 	if (!outer->length || outer->length % sizeof(*table) || entries > 65536)
 		return "an indirect table of a bad size";
-	table = translate(r, outer->address, outer->length);
+	table = translate(r->ring, outer->address, outer->length, false);
 	if (!table && outer->address + outer->length >= outer->address)
 		return "an indirect table outside shared memory";
 	if (!table)
@@ -193,7 +179,7 @@ static inline const char *chain_indirect(struct reading *r, const struct descrip
 		descriptor_load(&d, &table[i]);
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return "an indirect descriptor in an indirect table";
-		why = chain_add(r, &d);
+		why = chain_add(r, &d, false);
 		if (why)
 			return why;
 		if (!(d.flags & VRING_DESC_F_NEXT))
@@ -205,7 +191,7 @@ static inline const char *chain_indirect(struct reading *r, const struct descrip
 }
 
 /* From descriptor `index` of the ring on. */
-static inline const char *chain_read_all(struct reading *r, uint32_t index)
+static __always_inline const char *chain_descriptors(struct reading *r, uint32_t index, bool direct)
 {
 	struct descriptor d;
 	const char *why;
@@ -213,8 +199,8 @@ static inline const char *chain_read_all(struct reading *r, uint32_t index)
 	for (;;) {
 		descriptor_load(&d, &r->ring->desc[index]);
 		if (d.flags & VRING_DESC_F_INDIRECT)
-			return chain_indirect(r, &d);
-		why = chain_add(r, &d);
+			return direct ? not_direct : chain_indirect(r, &d);
+		why = chain_add(r, &d, direct);
 		if (why || !(d.flags & VRING_DESC_F_NEXT))
 			return why;
 		if (d.next >= r->ring->num)
@@ -223,17 +209,36 @@ static inline const char *chain_read_all(struct reading *r, uint32_t index)
 	}
 }
 
+/* All of a chain; NULL or why the ring is broken. */
+static __always_inline const char *chain_read(
+	struct vring_device *ring, struct vring_chain *chain, uint16_t head, bool direct)
+{
+	struct reading r = {.ring = ring, .segment = chain->segment, .left = VRING_SEGMENTS};
+	const char *why = chain_descriptors(&r, head, direct);
+
+	if (why)
+		return why;
+	if ((r.readable_bytes | r.writable_bytes) > UINT32_MAX)
+		return "a chain of 4 GiB and more";
+	chain->head = head;
+	chain->segments = VRING_SEGMENTS - r.left;
+	chain->readable = r.readable;
+	chain->readable_bytes = r.readable_bytes;
+	chain->writable_bytes = r.writable_bytes;
+	ring->next++;
+	return NULL;
+}
+
+static __attribute__((__noinline__)) int chain_read_any(
+	struct vring_device *ring, struct vring_chain *chain, uint16_t head)
+{
+	const char *why = chain_read(ring, chain, head, false);
+
+	return why ? ring_broken(ring, why) : 1;
+}
+
 int vring_next(struct vring_device *ring, struct vring_chain *chain)
 {
-	struct reading r = {
-		.ring = ring,
-		.segment = chain->segment,
-		.left = VRING_SEGMENTS,
-		.window = ring->window,
-		.window_length = ring->window_length,
-		.window_data = ring->window_data,
-	};
-	const char *why;
 	uint16_t head, waiting;
 
 	if (ring->broken)
@@ -244,21 +249,10 @@ int vring_next(struct vring_device *ring, struct vring_chain *chain)
 		return 0;
 	if (waiting > ring->num)
 		return ring_broken(ring, "the available index jumped");
-	head = load16(&ring->available->ring[ring->next & (ring->num - 1)]);
+	head = vring_load16(&ring->available->ring[ring->next & (ring->num - 1)]);
 	if (head >= ring->num)
 		return ring_broken(ring, "a head outside the ring");
-	why = chain_read_all(&r, head);
-	if (why)
-		return ring_broken(ring, why);
-	if (r.readable_bytes > UINT32_MAX || r.writable_bytes > UINT32_MAX)
-		return ring_broken(ring, "a chain of 4 GiB and more");
-	chain->head = head;
-	chain->segments = VRING_SEGMENTS - r.left;
-	chain->readable = r.readable;
-	chain->readable_bytes = r.readable_bytes;
-	chain->writable_bytes = r.writable_bytes;
-	ring->next++;
-	return 1;
+	return chain_read(ring, chain, head, true) ? chain_read_any(ring, chain, head) : 1;
 }
 
 bool vring_notify_enable(struct vring_device *ring)
@@ -269,7 +263,7 @@ bool vring_notify_enable(struct vring_device *ring)
 		store16(&ring->used->flags, 0);
 	/* The request for a notification before the look at the index: one of us sees the other. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return load16(&ring->available->idx) != ring->next;
+	return vring_load16(&ring->available->idx) != ring->next;
 }
 
 void vring_notify_disable(struct vring_device *ring)
@@ -279,28 +273,4 @@ void vring_notify_disable(struct vring_device *ring)
 		store16(available_event(ring), ring->next - 1);
 	else
 		store16(&ring->used->flags, VRING_USED_F_NO_NOTIFY);
-}
-
-void vring_push(struct vring_device *ring, uint16_t head, uint32_t written)
-{
-	/* The used ring is aligned to 4 only. */
-	struct word *entry = (struct word *)&ring->used->ring[ring->used_next & (ring->num - 1)];
-
-	entry->value = head | (uint64_t)written << 32;
-	ring->used_next++;
-	/* Release: data and entry are there before the index says so. */
-	__atomic_store_n((uint16_t *)&ring->used->idx, ring->used_next, __ATOMIC_RELEASE);
-}
-
-bool vring_signal_needed(struct vring_device *ring)
-{
-	uint16_t before = ring->signalled, now = ring->used_next, event;
-
-	/* The index is published before the driver's wish is read: one of us sees the other. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (!ring->event_index)
-		return !(load16(&ring->available->flags) & VRING_AVAIL_F_NO_INTERRUPT);
-	event = load16(used_event(ring));
-	ring->signalled = now;
-	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
 }

@@ -95,17 +95,50 @@ int vring_next(struct vring_device *ring, struct vring_chain *chain);
  * could have known: the caller must look again.
  */
 bool vring_notify_enable(struct vring_device *ring);
-/* Whether chains are available, or the index is a lie: vring_next tells. */
-static inline bool vring_waiting(const struct vring_device *ring)
+/* How many chains are available, or the index is a lie: vring_next tells. */
+static inline uint16_t vring_waiting(const struct vring_device *ring)
 {
-	return __atomic_load_n(&ring->available->idx, __ATOMIC_RELAXED) != ring->next;
+	return __atomic_load_n(&ring->available->idx, __ATOMIC_RELAXED) - ring->next;
 }
 /* Tell the driver that none is wanted. A hint: it may come all the same. */
 void vring_notify_disable(struct vring_device *ring);
 
+/*
+ * A word of two halves at any address: an indirect table may lie anywhere, and the used ring is aligned to 4 only.
+ */
+struct vring_word {
+	uint64_t value;
+} __attribute__((packed, may_alias));
+
+static inline uint16_t vring_load16(const void *p)
+{
+	return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED);
+}
+
 /* Give a chain back with `written` bytes filled from its first writable byte. */
-void vring_push(struct vring_device *ring, uint16_t head, uint32_t written);
+static inline void vring_push(struct vring_device *ring, uint16_t head, uint32_t written)
+{
+	struct vring_word *entry = (struct vring_word *)&ring->used->ring[ring->used_next & (ring->num - 1)];
+
+	entry->value = head | (uint64_t)written << 32;
+	ring->used_next++;
+	/* Release: data and entry are there before the index says so. */
+	__atomic_store_n((uint16_t *)&ring->used->idx, ring->used_next, __ATOMIC_RELEASE);
+}
+
 /* After pushes: whether the driver wants an interrupt for them (virtio 1.2, 2.7.7.2). */
-bool vring_signal_needed(struct vring_device *ring);
+static inline bool vring_signal_needed(struct vring_device *ring)
+{
+	uint16_t before = ring->signalled, now = ring->used_next, event;
+
+	/* The index is published before the driver's wish is read: one of us sees the other. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!ring->event_index)
+		return !(vring_load16(&ring->available->flags) & VRING_AVAIL_F_NO_INTERRUPT);
+	/* The wish is behind the available ring (2.7.6). */
+	event = vring_load16(&ring->available->ring[ring->num]);
+	ring->signalled = now;
+	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
+}
 
 #endif
