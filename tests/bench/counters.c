@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <lichen/pmu.h>
 #include "counters.h"
 #include "measure.h"
 
@@ -24,17 +25,17 @@ static void on_sigill(int signal)
 	siglongjmp(no_counter, signal);
 }
 
-static uint32_t counter(enum counter which)
+static uint64_t counter(enum counter which)
 {
-	uint64_t value = 0;
-
 	if (!have_counter[which])
 		return 0;
-	if (which == INSTRUCTIONS)
-		__asm__ volatile("isb; mrs %0, pmevcntr0_el0" : "=r"(value)::"memory");
-	else
-		__asm__ volatile("isb; mrs %0, pmevcntr1_el0" : "=r"(value)::"memory");
-	return (uint32_t)value;
+	return which == INSTRUCTIONS ? lichen_pmu_instructions() : lichen_pmu_cycles();
+}
+
+/* Since `last`: instructions have 32 bits. */
+static uint64_t counted_since(enum counter which, uint64_t value, uint64_t last)
+{
+	return which == INSTRUCTIONS ? (uint32_t)(value - last) : value - last;
 }
 
 /* One that is given beside the program, on Linux; what it is for may not be there. */
@@ -59,7 +60,7 @@ void counters_find(void)
 	signal(SIGILL, on_sigill);
 	for (int which = 0; which < COUNTERS; which++) {
 		if (!sigsetjmp(no_counter, 1)) {
-			uint32_t first;
+			uint64_t first;
 
 			have_counter[which] = true;
 			first = counter(which);
@@ -86,9 +87,9 @@ void counters_bind(void)
 static void read_cpu(struct counts *counts, int cpu)
 {
 	for (int which = 0; which < COUNTERS; which++) {
-		uint32_t value = counter(which);
+		uint64_t value = counter(which);
 
-		counts->sum[which] += (uint32_t)(value - counts->last[cpu][which]);
+		counts->sum[which] += counted_since(which, value, counts->last[cpu][which]);
 		counts->last[cpu][which] = value;
 	}
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the benchmark counts with, on any system and machine: the PMU's two event counters (virtio/include/lichen/pmu.h), the hypervisor's
+ * What the benchmark counts with, on any system and machine: the PMU's two counters (virtio/include/lichen/pmu.h), the hypervisor's
  * entries by cause (/proc/lichen/el2), and what is known about the machine.
  *
  * Under QEMU -icount one counter counts the instructions of the whole machine. Elsewhere each CPU's PMU counts its own: with
@@ -23,9 +23,9 @@ struct el2_entries {
 
 enum counter { INSTRUCTIONS, CYCLES, COUNTERS };
 
-/* Each CPU's counters as read last, and what they have counted since count_begin(). They are 32 bits wide. */
+/* Each CPU's counters as read last, and what they have counted since counts_begin(). Of instructions 32 bits. */
 struct counts {
-	uint32_t last[CPUS_MAX][COUNTERS];
+	uint64_t last[CPUS_MAX][COUNTERS];
 	uint64_t sum[COUNTERS];
 };
 
