@@ -139,25 +139,59 @@ void counts_end(struct counts *counts)
 	read_others(counts);
 }
 
+/* --- files of /proc/lichen --- */
+
+/* The text, ended; its length, 0 if there is no such file, or -1 if it can't be read. */
+static ssize_t read_text(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, buf, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	return n;
+}
+
+/* Of lines "NAME VALUE": -1 without such a line. */
+static int64_t value_of(const char *text, const char *name)
+{
+	size_t length = strlen(name);
+
+	while (text && (strncmp(text, name, length) || text[length] != ' '))
+		text = (text = strchr(text, '\n')) ? text + 1 : NULL;
+	return text ? strtoll(text + length, NULL, 10) : -1;
+}
+
+/* --- the driver domain's --- */
+
+void backend_counts_read(struct backend_counts *counts)
+{
+	static const char *const names[COUNTERS] = {"backend_instructions", "backend_cycles"};
+	char text[512];
+	ssize_t n = read_text("/proc/lichen/pmu", text, sizeof(text));
+
+	memset(counts, 0, sizeof(*counts));
+	counts->known = n == 0;
+	if (n <= 0)
+		return;
+	for (int which = 0; which < COUNTERS; which++)
+		counts->value[which] = (uint64_t)value_of(text, names[which]);
+	counts->cpus = (unsigned)value_of(text, "backend_cpus");
+	counts->known = counts->cpus;
+}
+
 /* --- the hypervisor's --- */
 
 /* Lines of words: "cpu entries hvc ..." names the columns, then a row a CPU. */
 void el2_read(struct el2_entries *entries)
 {
 	char buf[8192], *line, *lines, *word, *words;
-	int fd = open("/proc/lichen/el2", O_RDONLY | O_CLOEXEC);
-	ssize_t n;
 	bool head = true;
 
 	memset(entries, 0, sizeof(*entries));
-	entries->known = true;
-	if (fd < 0)
-		return;
-	n = read(fd, buf, sizeof(buf) - 1);
-	close(fd);
-	if (n < 0)
-		entries->known = false;
-	buf[n < 0 ? 0 : n] = 0; /* empty: Lichen without a hypervisor */
+	/* Empty: Lichen without a hypervisor. */
+	entries->known = read_text("/proc/lichen/el2", buf, sizeof(buf)) >= 0;
 	for (line = strtok_r(buf, "\n", &lines); line; line = strtok_r(NULL, "\n", &lines), head = false) {
 		strtok_r(line, " ", &words);
 		for (unsigned i = 0; i < EL2_CAUSES && (word = strtok_r(NULL, " ", &words)); i++) {
@@ -182,20 +216,10 @@ static const char *const kernel_keys[] = {"spin", "interrupts", "doorbells", "de
 void kernel_counters_read(int64_t value[KERNEL_COUNTERS])
 {
 	char buf[4096];
-	int fd = open("/proc/lichen/counters", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, buf, sizeof(buf) - 1);
 
-	if (fd >= 0)
-		close(fd);
-	buf[n > 0 ? n : 0] = 0;
-	for (unsigned i = 0; i < KERNEL_COUNTERS; i++) {
-		size_t length = strlen(kernel_names[i]);
-		char *line = buf;
-
-		while (line && (strncmp(line, kernel_names[i], length) || line[length] != ' '))
-			line = (line = strchr(line, '\n')) ? line + 1 : NULL;
-		value[i] = line ? strtoll(line + length, NULL, 10) : -1;
-	}
+	read_text("/proc/lichen/counters", buf, sizeof(buf));
+	for (unsigned i = 0; i < KERNEL_COUNTERS; i++)
+		value[i] = value_of(buf, kernel_names[i]);
 }
 
 const char *kernel_counter(unsigned index)

@@ -4,7 +4,8 @@
  * entries by cause (/proc/lichen/el2), and what is known about the machine.
  *
  * Under QEMU -icount one counter counts the instructions of the whole machine. Elsewhere each CPU's PMU counts its own: with
- * settings.every_cpu the sum over the CPUs that this kernel has is taken, by a visit to each.
+ * settings.every_cpu the sum over all CPUs is taken, those of this kernel by a visit to each, the driver domain's as it tells them
+ * when it is asked (/proc/lichen/pmu).
  */
 #ifndef BENCH_COUNTERS_H
 #define BENCH_COUNTERS_H
@@ -41,6 +42,16 @@ void counts_begin(struct counts *counts);
 /* This CPU's: the cheap one, for windows of more than 4 billion instructions. */
 void counts_tick(struct counts *counts);
 void counts_end(struct counts *counts);
+
+/* What the driver domain's CPUs have counted. */
+struct backend_counts {
+	bool known; /* false: there is a driver domain, but it doesn't say */
+	unsigned cpus;
+	uint64_t value[COUNTERS];
+};
+
+/* Asks, and waits for the answer: a second at most. No CPUs where there is no driver domain. */
+void backend_counts_read(struct backend_counts *counts);
 
 /* All zero where there is no hypervisor; .known is false if there is one that does not tell. */
 void el2_read(struct el2_entries *entries);
