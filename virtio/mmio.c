@@ -405,15 +405,31 @@ void virtio_for_each(void (*fn)(struct virtio_device *device, void *arg), void *
 		fn(device, arg);
 }
 
+static void read_words(struct virtio_device *device, u32 offset, void *to, size_t bytes)
+{
+	const volatile u32 *from = (const volatile u32 *)(device->registers + offset);
+
+	for (size_t i = 0; i < bytes / sizeof(u32); i++)
+		((u32 *)to)[i] = io_read32(&from[i]);
+}
+
 bool virtio_backend_counters(struct virtio_device *device, struct lichen_backend_counters *counters)
 {
-	const volatile u32 *from = (const volatile u32 *)(device->registers + LICHEN_MMIO_COUNTERS);
-	u32 *to = (u32 *)counters;
+	if (!device->hypervisor)
+		return false;
+	read_words(device, LICHEN_MMIO_COUNTERS, counters, sizeof(*counters));
+	return true;
+}
+
+bool virtio_backend_sample(struct virtio_device *device, struct lichen_sample *sample)
+{
+	u32 after;
 
 	if (!device->hypervisor)
 		return false;
-	for (size_t i = 0; i < sizeof(*counters) / sizeof(*to); i++)
-		to[i] = io_read32(&from[i]);
+	read_words(device, LICHEN_MMIO_SAMPLE, sample, sizeof(*sample)); /* its sequence is the first word */
+	read_words(device, LICHEN_MMIO_SAMPLE, &after, sizeof(after));
+	sample->sequence |= after != sample->sequence;
 	return true;
 }
 

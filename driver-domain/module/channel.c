@@ -157,8 +157,11 @@ static void channel_serve(struct channel *channel)
 		bits = xchg_acquire(&bells->machine, 0);
 		if (bits & LICHEN_MACHINE_TRACE)
 			trace_changed();
-		if (bits & ~(u64)LICHEN_MACHINE_TRACE)
-			chardev_machine(bits & ~(u64)LICHEN_MACHINE_TRACE);
+		if (bits & LICHEN_MACHINE_SAMPLE)
+			sample_take();
+		bits &= LICHEN_MACHINE_OFF | LICHEN_MACHINE_REBOOT;
+		if (bits)
+			chardev_machine(bits);
 	}
 }
 

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * For measurements on a Linux that is the frontend: /proc/lichen/el2 and /proc/lichen/counters, in the form that they have on
- * Lichen. Reading them costs no entry into the hypervisor.
+ * For measurements on a Linux that is the frontend: /proc/lichen/el2, counters and pmu, in the form that they have on Lichen. Reading
+ * the first two costs no entry into the hypervisor, pmu one.
  *
  *     el2       a row a physical CPU, a column a cause (lichen/abi.h)
  *     counters  NAME VALUE a line: what the backend says of its work for our devices, and our own interrupts
+ *     pmu       NAME VALUE a line: what the driver domain's CPUs have counted, by a sample that is taken when the file is read
  */
 #define pr_fmt(format) "lichen-frontend: " format
 
+#include <linux/arm-smccc.h>
+#include <linux/delay.h>
 #include <linux/io.h>
 #include <linux/kernel_stat.h>
+#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/of.h>
 #include <linux/of_address.h>
@@ -84,6 +88,61 @@ static int counters_show(struct seq_file *file, void *unused)
 	return 0;
 }
 
+#define SAMPLE_PATIENCE_MS 1000
+#define SAMPLE_LOOK_US	   100 /* between two looks for the answer */
+
+static u32 sample_word(size_t offset)
+{
+	return readl(devices[0] + LICHEN_MMIO_SAMPLE + offset);
+}
+
+/* Consistent if its sequence is even. */
+static void sample_read(struct lichen_sample *to)
+{
+	const void __iomem *from = devices[0] + LICHEN_MMIO_SAMPLE;
+
+	to->sequence = sample_word(offsetof(struct lichen_sample, sequence));
+	to->cpus = sample_word(offsetof(struct lichen_sample, cpus));
+	to->instructions = readq(from + offsetof(struct lichen_sample, instructions));
+	to->cycles = readq(from + offsetof(struct lichen_sample, cycles));
+	to->sequence |= to->sequence != sample_word(offsetof(struct lichen_sample, sequence));
+}
+
+/* Asks, and waits for the answer: 0, -ENODEV (the driver domain does not run), -ETIMEDOUT. */
+static int sample_ask(struct lichen_sample *to)
+{
+	u32 wanted = lichen_sample_wanted(sample_word(offsetof(struct lichen_sample, sequence)));
+	ktime_t deadline = ktime_add_ms(ktime_get(), SAMPLE_PATIENCE_MS);
+	struct arm_smccc_res result;
+
+	arm_smccc_1_1_hvc(LICHEN_HVC_SAMPLE, &result);
+	if (result.a0)
+		return (int)result.a0;
+	for (;;) {
+		sample_read(to);
+		if (lichen_sample_is_new(to->sequence, wanted))
+			return 0;
+		if (ktime_after(ktime_get(), deadline))
+			return -ETIMEDOUT;
+		usleep_range(SAMPLE_LOOK_US, 2 * SAMPLE_LOOK_US);
+	}
+}
+
+static int pmu_show(struct seq_file *file, void *unused)
+{
+	struct lichen_sample sample;
+	int error = device_count ? sample_ask(&sample) : -ENODEV;
+
+	if (error)
+		return error;
+	seq_printf(file, "backend_cpus %u\n", sample.cpus);
+	if (!sample.cpus)
+		return 0;
+	seq_printf(file, "backend_instructions %llu\n", sample.instructions);
+	seq_printf(file, "backend_cycles %llu\n", sample.cycles);
+	return 0;
+}
+
 static int statistics_map(void)
 {
 	struct device_node *node = of_find_compatible_node(NULL, NULL, "lichen,hypervisor");
@@ -124,6 +183,7 @@ static int __init frontend_init(void)
 	directory = proc_mkdir("lichen", NULL);
 	proc_create_single("el2", 0444, directory, el2_show);
 	proc_create_single("counters", 0444, directory, counters_show);
+	proc_create_single("pmu", 0444, directory, pmu_show);
 	return 0;
 }
 

@@ -15,6 +15,7 @@
  *     chardev.c     /dev/lichen
  *     drain.c       has Linux's own console output left the machine
  *     trace.c       records of what happens to requests, when asked for
+ *     sample.c      this domain's counters of instructions and cycles, when a frontend asks
  *     log.c         Linux's log into the hypervisor's
  */
 #ifndef LICHEN_MODULE_H
@@ -237,6 +238,11 @@ void chardev_machine(u64 bits);
 
 /* Sleeps (device locks). */
 bool consoles_drained(void);
+
+/* ---- sample.c ---- */
+
+/* LICHEN_MACHINE_SAMPLE has come. In channel 0's thread; sleeps. */
+void sample_take(void);
 
 /* ---- log.c ---- */
 

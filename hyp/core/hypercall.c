@@ -50,11 +50,20 @@ static long hypercall_backend(struct cpu *cpu, const u64 *x)
 	return -EPERM; /* SMCCC: NOT_SUPPORTED */
 }
 
+static long hypercall_frontend(struct cpu *cpu, const u64 *x)
+{
+	if (cpu->domain == driver_domain)
+		return -EPERM;
+	if (x[0] == LICHEN_HVC_TRACE)
+		return trace_switch(x[1]);
+	return virtio_post_machine(LICHEN_MACHINE_SAMPLE);
+}
+
 static __attribute__((noinline)) void hypercall_other(struct cpu *cpu, struct regs *regs)
 {
 	cpu_count(cpu, LICHEN_STATS_HVC);
-	if (regs->x[0] == LICHEN_HVC_TRACE && cpu->domain != driver_domain)
-		regs->x[0] = trace_switch(regs->x[1]);
+	if (regs->x[0] == LICHEN_HVC_TRACE || regs->x[0] == LICHEN_HVC_SAMPLE)
+		regs->x[0] = hypercall_frontend(cpu, regs->x);
 	else
 		regs->x[0] = hypercall_backend(cpu, regs->x);
 }

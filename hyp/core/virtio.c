@@ -235,11 +235,12 @@ static void post_changed(struct slot *slot)
 		ring(&channels[0], NULL, 0, &channels[0].bells->changed, BIT(slot->number));
 }
 
-void virtio_post_machine(u64 bits)
+long virtio_post_machine(u64 bits)
 {
 	if (!backend_lives())
-		return;
+		return -ENODEV;
 	ring(&channels[0], NULL, 0, &channels[0].bells->machine, bits);
+	return 0;
 }
 
 /* A kick while the trace is on. Apart, and called in tail position: the other way has no frame and saves no register. */

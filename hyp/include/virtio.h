@@ -39,8 +39,8 @@ long virtio_signal(u64 slot, u64 bits);
 long virtio_needs_reset(u64 slot);
 long virtio_queue_channel(u64 slot, u64 queue, u64 channel);
 
-/* LICHEN_MACHINE_* for the backend. */
-void virtio_post_machine(u64 bits);
+/* LICHEN_MACHINE_* for the backend. 0, or -ENODEV: the driver domain does not run. */
+long virtio_post_machine(u64 bits);
 /* The driver domain is gone: every reset is complete, no kick goes anywhere, every device needs a reset. */
 void virtio_backend_gone(void);
 /* A frontend is gone: its devices are reset. */

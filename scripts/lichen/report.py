@@ -109,7 +109,7 @@ def header(document):
                 "percent. Times are virtual: one instruction is one nanosecond, and a disk answers after ten microseconds.")
         warning = ""
     else:
-        lede = "Times by the machine's own clock. Instructions and cycles are summed over the CPUs that the measured kernel has."
+        lede = "Times by the machine's own clock. Instructions and cycles are summed over all CPUs, the driver domain's too."
         warning = ('<p class="warning">An emulator without instruction counting: every figure here is the host’s, load and all. They are good for '
                    "finding that something works, and for nothing else.</p>") if document["head"]["emulated"] else ""
     return f'<h1>What a request costs</h1><p class="lede">{lede}</p>{warning}<div class="head">{items}</div>'

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <lichen/pmu.h>
 #include "counters.h"
 #include "measure.h"
 
@@ -24,17 +25,17 @@ static void on_sigill(int signal)
 	siglongjmp(no_counter, signal);
 }
 
-static uint32_t counter(enum counter which)
+static uint64_t counter(enum counter which)
 {
-	uint64_t value = 0;
-
 	if (!have_counter[which])
 		return 0;
-	if (which == INSTRUCTIONS)
-		__asm__ volatile("isb; mrs %0, pmevcntr0_el0" : "=r"(value)::"memory");
-	else
-		__asm__ volatile("isb; mrs %0, pmevcntr1_el0" : "=r"(value)::"memory");
-	return (uint32_t)value;
+	return which == INSTRUCTIONS ? lichen_pmu_instructions() : lichen_pmu_cycles();
+}
+
+/* Since `last`: instructions have 32 bits. */
+static uint64_t counted_since(enum counter which, uint64_t value, uint64_t last)
+{
+	return which == INSTRUCTIONS ? (uint32_t)(value - last) : value - last;
 }
 
 /* One that is given beside the program, on Linux; what it is for may not be there. */
@@ -59,7 +60,7 @@ void counters_find(void)
 	signal(SIGILL, on_sigill);
 	for (int which = 0; which < COUNTERS; which++) {
 		if (!sigsetjmp(no_counter, 1)) {
-			uint32_t first;
+			uint64_t first;
 
 			have_counter[which] = true;
 			first = counter(which);
@@ -86,9 +87,9 @@ void counters_bind(void)
 static void read_cpu(struct counts *counts, int cpu)
 {
 	for (int which = 0; which < COUNTERS; which++) {
-		uint32_t value = counter(which);
+		uint64_t value = counter(which);
 
-		counts->sum[which] += (uint32_t)(value - counts->last[cpu][which]);
+		counts->sum[which] += counted_since(which, value, counts->last[cpu][which]);
 		counts->last[cpu][which] = value;
 	}
 }
@@ -138,25 +139,59 @@ void counts_end(struct counts *counts)
 	read_others(counts);
 }
 
+/* --- files of /proc/lichen --- */
+
+/* The text, ended; its length, 0 if there is no such file, or -1 if it can't be read. */
+static ssize_t read_text(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, buf, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	return n;
+}
+
+/* Of lines "NAME VALUE": -1 without such a line. */
+static int64_t value_of(const char *text, const char *name)
+{
+	size_t length = strlen(name);
+
+	while (text && (strncmp(text, name, length) || text[length] != ' '))
+		text = (text = strchr(text, '\n')) ? text + 1 : NULL;
+	return text ? strtoll(text + length, NULL, 10) : -1;
+}
+
+/* --- the driver domain's --- */
+
+void backend_counts_read(struct backend_counts *counts)
+{
+	static const char *const names[COUNTERS] = {"backend_instructions", "backend_cycles"};
+	char text[512];
+	ssize_t n = read_text("/proc/lichen/pmu", text, sizeof(text));
+
+	memset(counts, 0, sizeof(*counts));
+	counts->known = n == 0;
+	if (n <= 0)
+		return;
+	for (int which = 0; which < COUNTERS; which++)
+		counts->value[which] = (uint64_t)value_of(text, names[which]);
+	counts->cpus = (unsigned)value_of(text, "backend_cpus");
+	counts->known = counts->cpus;
+}
+
 /* --- the hypervisor's --- */
 
 /* Lines of words: "cpu entries hvc ..." names the columns, then a row a CPU. */
 void el2_read(struct el2_entries *entries)
 {
 	char buf[8192], *line, *lines, *word, *words;
-	int fd = open("/proc/lichen/el2", O_RDONLY | O_CLOEXEC);
-	ssize_t n;
 	bool head = true;
 
 	memset(entries, 0, sizeof(*entries));
-	entries->known = true;
-	if (fd < 0)
-		return;
-	n = read(fd, buf, sizeof(buf) - 1);
-	close(fd);
-	if (n < 0)
-		entries->known = false;
-	buf[n < 0 ? 0 : n] = 0; /* empty: Lichen without a hypervisor */
+	/* Empty: Lichen without a hypervisor. */
+	entries->known = read_text("/proc/lichen/el2", buf, sizeof(buf)) >= 0;
 	for (line = strtok_r(buf, "\n", &lines); line; line = strtok_r(NULL, "\n", &lines), head = false) {
 		strtok_r(line, " ", &words);
 		for (unsigned i = 0; i < EL2_CAUSES && (word = strtok_r(NULL, " ", &words)); i++) {
@@ -181,20 +216,10 @@ static const char *const kernel_keys[] = {"spin", "interrupts", "doorbells", "de
 void kernel_counters_read(int64_t value[KERNEL_COUNTERS])
 {
 	char buf[4096];
-	int fd = open("/proc/lichen/counters", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, buf, sizeof(buf) - 1);
 
-	if (fd >= 0)
-		close(fd);
-	buf[n > 0 ? n : 0] = 0;
-	for (unsigned i = 0; i < KERNEL_COUNTERS; i++) {
-		size_t length = strlen(kernel_names[i]);
-		char *line = buf;
-
-		while (line && (strncmp(line, kernel_names[i], length) || line[length] != ' '))
-			line = (line = strchr(line, '\n')) ? line + 1 : NULL;
-		value[i] = line ? strtoll(line + length, NULL, 10) : -1;
-	}
+	read_text("/proc/lichen/counters", buf, sizeof(buf));
+	for (unsigned i = 0; i < KERNEL_COUNTERS; i++)
+		value[i] = value_of(buf, kernel_names[i]);
 }
 
 const char *kernel_counter(unsigned index)

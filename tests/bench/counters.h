@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the benchmark counts with, on any system and machine: the PMU's two event counters (virtio/include/lichen/pmu.h), the hypervisor's
+ * What the benchmark counts with, on any system and machine: the PMU's two counters (virtio/include/lichen/pmu.h), the hypervisor's
  * entries by cause (/proc/lichen/el2), and what is known about the machine.
  *
  * Under QEMU -icount one counter counts the instructions of the whole machine. Elsewhere each CPU's PMU counts its own: with
- * settings.every_cpu the sum over the CPUs that this kernel has is taken, by a visit to each.
+ * settings.every_cpu the sum over all CPUs is taken, those of this kernel by a visit to each, the driver domain's as it tells them
+ * when it is asked (/proc/lichen/pmu).
  */
 #ifndef BENCH_COUNTERS_H
 #define BENCH_COUNTERS_H
@@ -23,9 +24,9 @@ struct el2_entries {
 
 enum counter { INSTRUCTIONS, CYCLES, COUNTERS };
 
-/* Each CPU's counters as read last, and what they have counted since count_begin(). They are 32 bits wide. */
+/* Each CPU's counters as read last, and what they have counted since counts_begin(). Of instructions 32 bits. */
 struct counts {
-	uint32_t last[CPUS_MAX][COUNTERS];
+	uint64_t last[CPUS_MAX][COUNTERS];
 	uint64_t sum[COUNTERS];
 };
 
@@ -41,6 +42,16 @@ void counts_begin(struct counts *counts);
 /* This CPU's: the cheap one, for windows of more than 4 billion instructions. */
 void counts_tick(struct counts *counts);
 void counts_end(struct counts *counts);
+
+/* What the driver domain's CPUs have counted. */
+struct backend_counts {
+	bool known; /* false: there is a driver domain, but it doesn't say */
+	unsigned cpus;
+	uint64_t value[COUNTERS];
+};
+
+/* Asks, and waits for the answer: a second at most. No CPUs where there is no driver domain. */
+void backend_counts_read(struct backend_counts *counts);
 
 /* All zero where there is no hypervisor; .known is false if there is one that does not tell. */
 void el2_read(struct el2_entries *entries);

@@ -6,7 +6,7 @@
  *
  * -d names a block device whose content may be lost, -f one with an ext4 file system. -m: marks begin and end of what is measured by
  * supervisor calls that tests/bench/count-entries.c sees from outside. -a: a PMU counts its own CPU only (no QEMU -icount): the
- * counters of all CPUs are added up.
+ * counters of all CPUs, the driver domain's too, are added up.
  *
  * Prints one JSON object a line: the machine, then the tests. Times are CLOCK_MONOTONIC in ns, instructions, cycles and entries into the
  * hypervisor are means a request; absent figures are null. docs/latency.md has the format.

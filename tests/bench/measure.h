@@ -26,7 +26,7 @@ struct settings {
 	const char *device;  /* a block device that is overwritten */
 	const char *files;   /* a block device with an ext4 file system, NULL: none */
 	unsigned percent;    /* of the usual number of requests */
-	bool every_cpu;      /* each CPU's PMU counts its own: sum them */
+	bool every_cpu;      /* each CPU's PMU counts its own: sum them, those of the driver domain, too */
 	bool marks;          /* windows begin and end with supervisor calls for tests/bench/count-entries.c */
 };
 extern struct settings settings;
@@ -34,6 +34,7 @@ extern struct settings settings;
 struct window {
 	uint64_t time;                      /* ns */
 	struct counts counts;
+	struct backend_counts backend;
 	struct el2_entries entries;
 	int64_t reading[EL2_CAUSES];        /* what reading the numbers of entries itself causes */
 	int64_t kernel[KERNEL_COUNTERS];
@@ -43,6 +44,7 @@ struct window {
 struct cost {
 	uint64_t time;
 	uint64_t counted[COUNTERS];
+	bool all_counted;                   /* on all CPUs that settings.every_cpu asks for */
 	struct el2_entries entries;
 	int64_t kernel[KERNEL_COUNTERS];    /* -1: not known */
 };

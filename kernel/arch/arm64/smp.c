@@ -4,6 +4,7 @@
 #include <lichen/debug.h>
 #include <lichen/devicetree.h>
 #include <lichen/page.h>
+#include <lichen/pmu.h>
 #include <lichen/printk.h>
 #include <lichen/slab.h>
 #include <lichen/start.h>
@@ -95,21 +96,10 @@ bool smp_give_stacks(struct cpu *cpu)
 /* CPU features that each CPU must set for itself. */
 void smp_cpu_setup(void)
 {
-	u64 dfr = sysreg_read(id_aa64dfr0_el1) >> 8 & 0xf;
-
 	sysreg_write(cpacr_el1, 1ull << 20); /* vectors: the kernel only, until a thread wants them */
 	sysreg_write(mdscr_el1, 0);
-	if (dfr && dfr != 0xf) {
-		/*
-		 * User mode may read the counters. Counter 0 counts retired instructions (event 8), of user and kernel;
-		 * the cycle counter runs too.
-		 */
-		sysreg_write(pmcr_el0, 0x47); /* enable, reset both, 64-bit cycles */
-		sysreg_write(pmevtyper0_el0, 8);
-		sysreg_write(pmccfiltr_el0, 0);
-		sysreg_write(pmcntenset_el0, 0x80000001ull);
-		sysreg_write(pmuserenr_el0, 0xd); /* EN, CR, ER: read-only but for the overflow status */
-	}
+	if (lichen_pmu_present())
+		lichen_pmu_enable();
 	isb();
 }
 

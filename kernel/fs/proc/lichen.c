@@ -5,6 +5,9 @@
  *
  *     el2      a row a physical CPU, a column a cause (virtio/include/lichen/abi.h); empty without a hypervisor
  *     counters NAME VALUE a line
+ *     pmu      the same: what the driver domain's CPUs have counted, all that are online, by a sample that is taken when the file is read
+ *              (LICHEN_MMIO_SAMPLE). Reading it is one entry, and may sleep; -ETIMEDOUT or -ENODEV without an answer. Empty without
+ *              a hypervisor; only "backend_cpus 0" if there is no PMU
  *     trace    the trace rings, binary (virtio/include/lichen/trace.h); "on" and "off", written to it, switch the trace: root's alone
  *     tasks    every task of the kernel with its async backtrace
  */
@@ -15,7 +18,9 @@
 #include <lichen/devicetree.h>
 #include <lichen/spin.h>
 #include <lichen/tracing.h>
+#include <lichen/wait.h>
 #include <virtio/device.h>
+#include <arch/hypercall.h>
 #include <libfdt.h>
 
 static const u64 *statistics; /* the hypervisor's page, or NULL */
@@ -149,6 +154,55 @@ static void counters_show(struct proc_text *text, const struct proc_target *targ
 #undef COUNTER
 }
 
+#define SAMPLE_PATIENCE NSEC_PER_SEC
+#define SAMPLE_LOOK	100000 /* ns, between two looks for the answer */
+
+static void find_backend(struct virtio_device *device, void *arg)
+{
+	struct virtio_device **found = arg;
+
+	if (!*found && device->hypervisor)
+		*found = device;
+}
+
+static void sample_show(struct proc_text *text, const struct lichen_sample *sample)
+{
+	text_printf(text, "backend_cpus %u\n", sample->cpus);
+	if (!sample->cpus)
+		return;
+	text_printf(text, "backend_instructions %llu\n", (unsigned long long)sample->instructions);
+	text_printf(text, "backend_cycles %llu\n", (unsigned long long)sample->cycles);
+}
+
+ASYNC_DECLARE(pmu_fill, PROC_FILL_ARGS struct virtio_device *device; u32 wanted; nsec_t deadline; struct lichen_sample sample;);
+ASYNC_DEFINE(pmu_fill)
+{
+	ASYNC_BEGIN;
+	f->device = NULL;
+	virtio_for_each(find_backend, &f->device);
+	if (!f->device)
+		ASYNC_RETURN(0);
+	virtio_backend_sample(f->device, &f->sample);
+	f->wanted = lichen_sample_wanted(f->sample.sequence);
+	RESULT = hypercall1(LICHEN_HVC_SAMPLE, 0);
+	if (RESULT < 0)
+		ASYNC_RETURN(RESULT);
+	f->deadline = time_monotonic() + SAMPLE_PATIENCE;
+	for (;;) {
+		virtio_backend_sample(f->device, &f->sample);
+		if (lichen_sample_is_new(f->sample.sequence, f->wanted))
+			break;
+		if (time_monotonic() >= f->deadline)
+			ASYNC_RETURN(-ETIMEDOUT);
+		AWAIT(sleep_until, .deadline = time_monotonic() + SAMPLE_LOOK);
+		if (RESULT < 0)
+			ASYNC_RETURN(RESULT);
+	}
+	sample_show(f->text, &f->sample);
+	ASYNC_RETURN(0);
+	ASYNC_END;
+}
+
 struct task_list {
 	char *text;
 	size_t used, room;
@@ -200,6 +254,7 @@ static long trace_store(const struct proc_target *target, char *text, size_t n)
 const struct proc_node lichen_nodes[] = {
 	{.name = "counters", .mode = S_IFREG | 0444, .show = counters_show},
 	{.name = "el2", .mode = S_IFREG | 0444, .show = el2_show},
+	{.name = "pmu", .mode = S_IFREG | 0444, .fill = &pmu_fill_fn},
 	{.name = "trace", .mode = S_IFREG | 0600, .show = trace_show, .store = trace_store},
 	{.name = "tasks", .mode = S_IFREG | 0400, .show = tasks_show},
 	{.name = NULL},

@@ -52,6 +52,24 @@ static void serve_changes(void)
 	}
 }
 
+/* What a frontend asks for: values that it knows to expect, in all register pages. */
+static void serve_sample(void)
+{
+	for (u32 step = 0; step < 2; step++)
+		for (u32 s = 0; s < guest.control->slots; s++) {
+			volatile struct lichen_sample *sample =
+				(void *)(guest.pages + s * PAGE_SIZE + LICHEN_MMIO_SAMPLE);
+
+			if (step) {
+				sample->cpus = 1;
+				sample->cycles = SAMPLE_CYCLES + s;
+			}
+			dsb(st);
+			sample->sequence++;
+			dsb(st);
+		}
+}
+
 static void attach(void)
 {
 	u64 features = 1ull << 32 | 1ull << 28 | 3;
@@ -67,6 +85,8 @@ static void attach(void)
 		check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, s, 2, 4, 256, features) == 0,
 			"attach slot %u", s);
 	check((int)hvc(LICHEN_HVC_DEVICE_ATTACH, 0, 2, 4, 256, features) == -16, "attach twice");
+	check((int)hvc(LICHEN_HVC_SAMPLE, 0, 0, 0, 0, 0) == -1, "a sample for itself");
+	check(!*(volatile u64 *)&guest.bells->machine, "its own question came");
 }
 
 static void isolation(void)
@@ -160,6 +180,9 @@ void driver_tests(void)
 		serve_changes();
 		serve_kicks();
 		machine = swap(&guest.bells->machine);
+		if (machine & LICHEN_MACHINE_SAMPLE)
+			serve_sample();
+		machine &= ~(u64)LICHEN_MACHINE_SAMPLE;
 	}
 	say("kicks: %lu and %lu, foreign SGIs: %u", (unsigned long)counted[0],
 		(unsigned long)counted[1], irqs[5]);

@@ -283,6 +283,8 @@ void frontend_tests(void)
 		idle();
 	if (wanted("virtio"))
 		virtio_tests();
+	if (wanted("samples"))
+		samples();
 	if (wanted("orphaned"))
 		orphaned();
 	if (wanted("early"))

@@ -83,6 +83,9 @@ static inline u32 get32(u64 base, u64 offset)
 	return mmio_read32(base + offset);
 }
 
+/* What the driver domain's side answers to LICHEN_HVC_SAMPLE, and the slot's number. */
+#define SAMPLE_CYCLES 0x123456789aull
+
 void frontend_tests(void);
 void driver_tests(void);
 void shared_tests(void);
@@ -91,6 +94,7 @@ void forbidden(const char *name, u64 addr);
 void virtio_tests(void);
 void wild(void);
 void orphaned(void);
+void samples(void);
 void early(void);
 void stop_tests(void);
 

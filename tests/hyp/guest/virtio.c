@@ -208,6 +208,7 @@ void orphaned(void)
 		delay_us(1000);
 	}
 	check(i < 1000, "the device does not say that it needs a reset");
+	check((int)hvc(LICHEN_HVC_SAMPLE, 0, 0, 0, 0, 0) == -19, "who is gone can be asked");
 	set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	set(VIRTIO_MMIO_STATUS, 0);
 	check(reg(VIRTIO_MMIO_STATUS) == 0, "a reset waits for a backend that is gone");
@@ -218,6 +219,49 @@ void orphaned(void)
 	check(!(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET), "it is not live yet");
 	set(VIRTIO_MMIO_STATUS, reg(VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK);
 	check(reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET, "a late driver is not told");
+}
+
+/* Asks, and waits for the answer of the device whose page it is. */
+static bool sample_ask(void)
+{
+	u32 wanted = lichen_sample_wanted(reg(LICHEN_MMIO_SAMPLE));
+
+	check(hvc(LICHEN_HVC_SAMPLE, 0, 0, 0, 0, 0) == 0, "a question");
+	for (u32 i = 0; i < PATIENCE_US; i++) {
+		if (lichen_sample_is_new(reg(LICHEN_MMIO_SAMPLE), wanted))
+			return true;
+		delay_us(1);
+	}
+	return false;
+}
+
+static void sample_check(void)
+{
+	volatile struct lichen_sample *sample = (void *)(page + LICHEN_MMIO_SAMPLE);
+
+	check(sample->cpus == 1 && sample->cycles == SAMPLE_CYCLES + reg(LICHEN_MMIO_SLOT),
+		"the answer is %lx of %u CPUs", (unsigned long)sample->cycles, sample->cpus);
+}
+
+/* A question has an answer, on every page; many have few; nobody but the backend writes it. */
+void samples(void)
+{
+	u32 asked = 0, answers, refused = 0;
+
+	for (u32 d = 0; d < guest.devices; d++, asked++) {
+		page = guest.device[d].base;
+		check(sample_ask(), "there is no answer");
+		sample_check();
+	}
+	set(LICHEN_MMIO_SAMPLE + offsetof(struct lichen_sample, cycles), 0);
+	sample_check();
+	for (; asked < 20000; asked++)
+		refused += hvc(LICHEN_HVC_SAMPLE, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull) != 0;
+	check(!refused, "%u questions are refused", refused);
+	check(sample_ask(), "there is no last answer");
+	answers = reg(LICHEN_MMIO_SAMPLE) / 2;
+	check(answers <= ++asked, "more answers than questions");
+	say("samples: %u questions, %u answers", asked, answers);
 }
 
 /* Started before the backend: devices appear when they are attached. */

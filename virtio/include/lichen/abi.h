@@ -51,6 +51,12 @@ typedef uint64_t lichen_u64;
  * (the statement `trace` of domains.conf), -EINVAL for another value.
  */
 #define LICHEN_HVC_TRACE LICHEN_HVC(0x02)
+/*
+ * Any domain but the driver domain. Asks the backend to take a sample of its CPUs' counters, which appears in LICHEN_MMIO_SAMPLE of each
+ * register page; how to know it is said there. Questions that come before it is taken have one answer. -ENODEV if the driver domain
+ * doesn't run; otherwise 0, which doesn't promise that there will be an answer.
+ */
+#define LICHEN_HVC_SAMPLE LICHEN_HVC(0x03)
 
 /* Backend only, from here. Slots are numbered 0 .. lichen_control.slots - 1. */
 
@@ -120,6 +126,36 @@ struct lichen_backend_counters {
 };
 
 /*
+ * R: struct lichen_sample, written by the backend when it is asked (LICHEN_HVC_SAMPLE): what the counters of lichen/pmu.h have counted on
+ * the driver domain's online CPUs, in sum, since some moment in the past; only a difference of two samples with the same `cpus` says
+ * anything. Without counters there (no PMU, or nobody has turned it on) `cpus` is 0, and so is the rest. A frontend thus sees how
+ * much the driver domain works, for others too, as it does in the statistics.
+ *
+ * `sequence` is odd while a sample is taken and written, 0 before the first. Read s, ask, then wait, with a limit of your own, for
+ * an even number that is at least lichen_sample_wanted(s): that sample was begun after s was read. Read the rest, and then
+ * `sequence` once more: it must be the same.
+ */
+#define LICHEN_MMIO_SAMPLE 0xe40
+struct lichen_sample {
+	lichen_u32 sequence;
+	lichen_u32 cpus;
+	lichen_u64 instructions; /* exact if a sample is taken at least every 2^32 of a CPU's: their counters have 32 bits */
+	lichen_u64 cycles;
+	lichen_u64 reserved;
+};
+
+static inline lichen_u32 lichen_sample_wanted(lichen_u32 sequence)
+{
+	return (sequence + 3) & ~1u;
+}
+
+/* `sequence`, as read, is that of a sample begun after `wanted` was got. Numbers wrap. */
+static inline int lichen_sample_is_new(lichen_u32 sequence, lichen_u32 wanted)
+{
+	return !(sequence & 1) && (sequence - wanted) >> 31 == 0;
+}
+
+/*
  * The echo device: a virtio device that does nothing. A chain of any buffers comes back at once, with 0 bytes written; what
  * is in the buffers is not looked at. So a round trip costs what the transport costs. It has one to LICHEN_QUEUES request
  * queues, all alike, no feature bits of its own, and struct lichen_echo_config as its config space.
@@ -167,6 +203,7 @@ struct lichen_doorbells {
 #define LICHEN_MACHINE_OFF (1u << 0)    /* the frontend domain is off: the backend should power the machine off */
 #define LICHEN_MACHINE_REBOOT (1u << 1) /* the frontend domain asked for a machine reset */
 #define LICHEN_MACHINE_TRACE (1u << 2)  /* the trace was turned on or off: lichen/trace.h */
+#define LICHEN_MACHINE_SAMPLE (1u << 3) /* a frontend asks for a sample: LICHEN_MMIO_SAMPLE */
 
 /* How the backend signals a completion. */
 #define LICHEN_COMPLETE_HVC 0u /* LICHEN_HVC_SIGNAL with LICHEN_SIGNAL_USED */

@@ -82,6 +82,8 @@ u32 virtio_config_generation(struct virtio_device *device);
 void virtio_for_each(void (*fn)(struct virtio_device *device, void *arg), void *arg);
 /* What the backend says that its service has cost: false if it doesn't count (it is not ours). */
 bool virtio_backend_counters(struct virtio_device *device, struct lichen_backend_counters *counters);
+/* The backend's last sample of its CPUs' counters; an odd `sequence`: it is being written, what was read is nothing. False if it is not ours. */
+bool virtio_backend_sample(struct virtio_device *device, struct lichen_sample *sample);
 
 /* mmio.c binds these. */
 extern const struct virtio_driver virtio_blk_driver, virtio_console_driver, virtio_rng_driver, virtio_echo_driver;
