@@ -330,16 +330,25 @@ static const char *request_start(struct block_queue *queue, const struct vring_c
 }
 
 /* All that the ring has by now. NULL, or why it is broken. */
-static const char *requests_take(struct block_queue *queue)
+static __always_inline const char *requests_take(struct block_queue *queue)
 {
+	struct vring_device *ring = &queue->ring;
+	struct blk_plug plug;
+	u16 waiting = vring_waiting(ring);
 	const char *why = NULL;
-	int more = 0;
 
-	if (vring_waiting(&queue->ring))
-		watch_arrived(&queue->watch);
-	while (!why && vring_waiting(&queue->ring) && (more = vring_next(&queue->ring, &queue->chain)) > 0)
-		why = request_start(queue, &queue->chain);
-	return more < 0 ? queue->ring.broken : why;
+	if (!waiting)
+		return NULL;
+	watch_arrived(&queue->watch);
+	/* One plug for a burst: its requests reach the device's queue together. One alone goes there faster without. */
+	if (waiting > 1)
+		blk_start_plug(&plug);
+	do {
+		why = vring_next(ring, &queue->chain) > 0 ? request_start(queue, &queue->chain) : ring->broken;
+	} while (!why && vring_waiting(ring));
+	if (waiting > 1)
+		blk_finish_plug(&plug);
+	return why;
 }
 
 void block_serve(struct watch *watch)
@@ -348,16 +357,7 @@ void block_serve(struct watch *watch)
 	const char *why;
 
 	do {
-		/* One plug for a burst: its requests reach the device's queue together. One alone goes there faster without. */
-		if (vring_waiting(&queue->ring) > 1) {
-			struct blk_plug plug;
-
-			blk_start_plug(&plug);
-			why = requests_take(queue);
-			blk_finish_plug(&plug);
-		} else {
-			why = requests_take(queue);
-		}
+		why = requests_take(queue);
 		if (unlikely(why)) {
 			queue->running = false;
 			watch_drop(watch);
