@@ -61,7 +61,7 @@ void virtqueue_reset(struct virtqueue *queue)
 	queue->armed_at = 0;
 	queue->batch_since = 0;
 	queue->batch_depth = 0;
-	queue->batch_most = 1;
+	queue->batch_limit = queue->batch_most = 1;
 	queue->latency = LATENCY_MAX;
 	queue->broken = NULL;
 }

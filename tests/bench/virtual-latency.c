@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * For measurements under QEMU -icount, preloaded into QEMU itself (scripts/bench does it): completes block I/O at a fixed virtual time
- * after its submission, VIRTUAL_LATENCY ns (10,000).
+ * after its submission, VIRTUAL_LATENCY ns (10,000). With VIRTUAL_STALL=EVERY:FOR (ns) all disks stand still for the last FOR of every
+ * EVERY of virtual time, and what would be completed then comes at the end of that: so they seem to do on a host that is busy otherwise.
  *
  * Without it a completion comes when the host's thread pool happens to be done. With sleep=off the virtual clock then leaps
  * ahead to the next timer meanwhile, and the latency of a request reads as milliseconds. QEMU's block layer hands each
@@ -12,6 +13,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include "redirect.h"
 
@@ -26,7 +28,7 @@ typedef int work(void *opaque);
 static void (*timer_init)(void *timer, void *list_group, int clock, int scale, int attributes, callback *fn, void *opaque);
 static void (*timer_mod)(void *timer, int64_t when);
 static int64_t (*clock_now)(int clock);
-static int64_t latency = 10000;
+static int64_t latency = 10000, stall_every, stall_for;
 
 struct completion {
 	_Alignas(16) char timer[TIMER_BYTES];
@@ -46,6 +48,13 @@ static void expired(void *opaque)
 	fn(completion->opaque);
 }
 
+static int64_t completion_time(void)
+{
+	int64_t when = clock_now(CLOCK_VIRTUAL) + latency, into = stall_every ? when % stall_every : 0;
+
+	return into > stall_every - stall_for ? when + stall_every - into : when;
+}
+
 /* Called in place of QEMU's function, always under its big lock. */
 static void schedule(void *context, callback *fn, void *opaque)
 {
@@ -62,7 +71,7 @@ static void schedule(void *context, callback *fn, void *opaque)
 	completion->fn = fn;
 	completion->opaque = opaque;
 	timer_init(completion->timer, NULL, CLOCK_VIRTUAL, SCALE_NS, 0, expired, completion);
-	timer_mod(completion->timer, clock_now(CLOCK_VIRTUAL) + latency);
+	timer_mod(completion->timer, completion_time());
 }
 
 /*
@@ -82,7 +91,7 @@ __attribute__((constructor)) static void start(void)
 {
 	void *function = dlsym(RTLD_DEFAULT, "replay_bh_schedule_oneshot_event");
 	void *pool = dlsym(RTLD_DEFAULT, "thread_pool_submit_co");
-	const char *given = getenv("VIRTUAL_LATENCY");
+	const char *given = getenv("VIRTUAL_LATENCY"), *stall = getenv("VIRTUAL_STALL");
 
 	*(void **)&timer_init = dlsym(RTLD_DEFAULT, "timer_init_full");
 	*(void **)&timer_mod = dlsym(RTLD_DEFAULT, "timer_mod_ns");
@@ -93,6 +102,10 @@ __attribute__((constructor)) static void start(void)
 	}
 	if (given)
 		latency = atoll(given);
+	if (stall && (sscanf(stall, "%" SCNd64 ":%" SCNd64, &stall_every, &stall_for) != 2 || stall_for < 0 || stall_every <= stall_for)) {
+		fprintf(stderr, "virtual-latency: VIRTUAL_STALL=%s is not EVERY:FOR\n", stall);
+		exit(1);
+	}
 	if (!redirect(function, (void *)schedule) || !redirect(pool, (void *)submit))
 		fprintf(stderr, "virtual-latency: times of block I/O are the host's\n");
 }

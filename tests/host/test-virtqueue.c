@@ -9,11 +9,12 @@
  */
 #include "check.h"
 #include "shim/shim.h"
+#include <lichen/cpu.h>
 #include <lichen/irq.h>
 #include <virtio/virtqueue.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SIZE 16u
 
@@ -286,16 +287,164 @@ static void test_batches(void)
 	finish(queue, 2);
 	/* A device that takes a millisecond for each is not waited for. */
 	for (u32 i = 0; i < 6; i++) {
-		struct timespec pause = {.tv_nsec = 1000000 * SIZE};
-
 		submit(queue, SIZE);
-		nanosleep(&pause, NULL);
+		shim_clock_advance(1000000 * SIZE);
 		finish(queue, SIZE);
 	}
 	submit(queue, SIZE);
 	CHECK(asked(queue) == queue->used_seen);
 	finish(queue, SIZE);
 	spin_unlock(&queue->lock);
+	virtqueue_destroy(queue);
+}
+
+/*
+ * All of it, with the test's clock: tasks that read one after the other, a CPU that makes a request in `work`, and a device that takes
+ * `latency` for each, finishes one every `service` at most, and stands still for the last `stall` of every `every`.
+ */
+#define RING 64u
+
+struct model {
+	nsec_t work, latency, service, every, stall;
+};
+
+static struct {
+	struct virtqueue *queue;
+	u32 ready, interrupts, taken;
+	u16 finished;
+	nsec_t cpu_done; /* 0: idle */
+	nsec_t when[RING], last; /* the device finishes the request at this place of the available ring; and the last one */
+	nsec_t held, held_most;	 /* completions that were there, and not taken */
+} whole;
+
+static void whole_interrupt(struct virtqueue *queue)
+{
+	static struct task running;
+	struct cpu *cpu = this_cpu();
+	nsec_t held;
+	u32 head, bytes;
+
+	spin_lock(&queue->lock);
+	do {
+		while (virtqueue_take(queue, &head, &bytes)) {
+			held = time_monotonic() - whole.when[(u16)(queue->used_seen - 1) % RING];
+			whole.held += held;
+			whole.held_most = max(whole.held_most, held);
+			whole.ready++;
+			whole.taken++;
+		}
+		/* One of them runs. */
+		atomic_store(&cpu->queue.count, whole.ready - !!whole.cpu_done);
+		cpu->current = whole.cpu_done ? &running : NULL;
+	} while (virtqueue_rearm(queue));
+	atomic_store(&cpu->queue.count, 0);
+	cpu->current = NULL;
+	spin_unlock(&queue->lock);
+}
+
+static void whole_submit(const struct model *model)
+{
+	struct virtqueue *queue = whole.queue;
+	nsec_t when = max(time_monotonic() + model->latency, whole.last + model->service);
+
+	if (model->every && when % model->every > model->every - model->stall)
+		when += model->every - when % model->every;
+	whole.last = whole.when[queue->available % RING] = when;
+	spin_lock(&queue->lock);
+	submit(queue, 1);
+	spin_unlock(&queue->lock);
+}
+
+static void whole_finish(void)
+{
+	struct virtqueue *queue = whole.queue;
+	u16 at = queue->used->idx;
+
+	queue->used->ring[at % RING] = (struct vring_used_elem){queue->avail->ring[at % RING], 1};
+	queue->used->idx = (u16)(at + 1);
+	whole.finished++;
+	if (vring_need_event(*(__virtio16 *)&queue->avail->ring[RING], (u16)(at + 1), at)) {
+		whole.interrupts++;
+		whole_interrupt(queue);
+	}
+}
+
+/* Interrupts a request, in thousandths; a timer's count, too. */
+static u32 whole_run(const char *name, const struct model *model, u32 requests)
+{
+	struct virtqueue *queue = whole.queue;
+
+	whole.interrupts = whole.taken = 0;
+	whole.held = whole.held_most = 0;
+	while (whole.taken < requests) {
+		nsec_t now = time_monotonic(), next = ~(nsec_t)0, device = next, timer = next;
+
+		if (!whole.cpu_done && whole.ready)
+			whole.cpu_done = now + model->work;
+		if (whole.finished != queue->available)
+			device = whole.when[whole.finished % RING];
+		if (timer_pending(&queue->batch_timer))
+			timer = queue->batch_timer.deadline;
+		next = min(min(device, timer), whole.cpu_done ? whole.cpu_done : next);
+		/* Else something was lost. */
+		CHECK(next != ~(nsec_t)0);
+		if (next == ~(nsec_t)0)
+			return ~0u;
+		if (next > now)
+			shim_clock_advance(next - now);
+		if (next == device) {
+			whole_finish();
+		} else if (next == timer) {
+			whole.interrupts++;
+			timer_interrupt();
+		} else {
+			whole.ready--;
+			whole.cpu_done = 0;
+			whole_submit(model);
+		}
+	}
+	printf("%s: %u interrupts of %u requests; held back %u ns, at most %u\n", name,
+		whole.interrupts, whole.taken, (u32)(whole.held / whole.taken),
+		(u32)whole.held_most);
+	return whole.interrupts * 1000 / whole.taken;
+}
+
+#define DELAY_NS 400000 /* what a completion may be held back: coalesce.c */
+
+static void test_whole(void)
+{
+	struct model model = {.work = 4400, .latency = 40000};
+	struct virtqueue *queue = virtqueue_create(0, RING, 0, true);
+
+	shim_clock_stop();
+	queue->notify = &notified;
+	queue->interrupt = whole_interrupt;
+	queue->batched = true;
+	whole.queue = queue;
+	whole.ready = 32;
+	/* The CPU is what is slow: some task always waits for it, and nobody needs an interrupt soon. */
+	CHECK(whole_run("busy CPU", &model, 10000) <= 70);
+	/* Pauses, which do not make the device slow: a long one takes a look of the timer, and an interrupt for what comes first. */
+	model.every = 700000;
+	model.stall = 300000;
+	CHECK(whole_run("pauses", &model, 10000) <= 90 && whole.held_most <= DELAY_NS);
+	model.every = 1500000;
+	model.stall = 800000;
+	CHECK(whole_run("long pauses", &model, 10000) <= 90 && whole.held_most <= DELAY_NS);
+	model = (struct model){.work = 1000, .latency = 10000, .service = 5000};
+	CHECK(whole_run("busy device", &model, 10000) <= 90 && whole.held / whole.taken <= 50000);
+	/* A slow device is soon found out: then nobody waits for others'. */
+	model.latency = model.service = 100000;
+	whole_run("slows down", &model, 100);
+	CHECK(whole.held_most <= DELAY_NS && whole.held / whole.taken <= 50000);
+	whole_run("slow", &model, 1000);
+	CHECK(!whole.held);
+	model.latency = model.service = 3000000;
+	whole_run("very slow", &model, 1000);
+	CHECK(!whole.held);
+	model.latency = model.service = 4000;
+	whole_run("fast again", &model, 200);
+	CHECK(whole_run("fast", &model, 10000) <= 90);
 	virtqueue_destroy(queue);
 }
 
@@ -319,6 +468,7 @@ int main(void)
 	test_lie(0xffff, 0, 1, false);
 	test_limits();
 	test_batches();
+	test_whole();
 	CHECK(shim_allocated() == before);
 	return CHECK_RESULT();
 }

@@ -40,19 +40,31 @@ void irq_restore(unsigned long flags)
 {
 }
 
-static _Atomic nsec_t clock_ahead;
+static _Atomic nsec_t clock_ahead, clock_stopped; /* 0: it runs */
 
 void shim_clock_advance(nsec_t ns)
 {
 	atomic_fetch_add(&clock_ahead, ns);
 }
 
-nsec_t time_monotonic(void)
+static nsec_t host_clock(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (nsec_t)t.tv_sec * NSEC_PER_SEC + (nsec_t)t.tv_nsec + atomic_load(&clock_ahead);
+	return (nsec_t)t.tv_sec * NSEC_PER_SEC + (nsec_t)t.tv_nsec;
+}
+
+void shim_clock_stop(void)
+{
+	atomic_store(&clock_stopped, host_clock());
+}
+
+nsec_t time_monotonic(void)
+{
+	nsec_t stopped = atomic_load(&clock_stopped);
+
+	return (stopped ? stopped : host_clock()) + atomic_load(&clock_ahead);
 }
 
 nsec_t time_realtime(void)

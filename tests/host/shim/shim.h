@@ -31,6 +31,8 @@ long shim_run(const struct async_fn *fn, const void *args, size_t args_size);
 
 /* The monotonic clock jumps ahead: what waits for a time that has come runs from now on, beside what the test does. */
 void shim_clock_advance(nsec_t ns);
+/* From here on only that moves it. */
+void shim_clock_stop(void);
 
 /* Objects and pages that are allocated now: a test compares before and after. */
 size_t shim_allocated(void);

@@ -76,11 +76,11 @@ struct virtqueue {
 	u64 alone_since, latency;
 	/*
 	 * completions in batches (coalesce.c): `used_seen` when it was last rearmed; how many were in flight lately, 0: too few; how many
-	 * at most, from how many came since when
+	 * an interrupt may wait for, now and at the device's pace, which is measured since when, with how many; when some were last taken
 	 */
-	u16 armed_at, batch_depth, batch_most;
+	u16 armed_at, batch_depth, batch_limit, batch_most;
 	u32 batch_count;
-	u64 batch_since;
+	nsec_t batch_since, batch_taken;
 	struct timer batch_timer;
 	u32 trace_key; /* LICHEN_TRACE_KEY without a head */
 	struct virtqueue *cpu_next; /* of that CPU: mmio.c */
@@ -135,7 +135,10 @@ void *virtqueue_take(struct virtqueue *queue, u32 *head, u32 *bytes) REQUIRES(qu
  */
 bool virtqueue_rearm(struct virtqueue *queue) REQUIRES(queue->lock);
 
-/* How many completions the next interrupt is to wait for, when one more request was made, or `taken` were taken. And the timer's end. */
+/*
+ * How many completions the next interrupt is to wait for, when one more request was made, or `taken` were taken: none of them is held
+ * back for longer than 400 us. And the timer's end, which may call queue->interrupt.
+ */
 u16 virtqueue_batch(struct virtqueue *queue) REQUIRES(queue->lock);
 u16 virtqueue_batch_next(struct virtqueue *queue, u32 taken) REQUIRES(queue->lock);
 void virtqueue_batch_timer(struct timer *timer);

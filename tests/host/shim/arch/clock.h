@@ -3,8 +3,7 @@
 #ifndef ARCH_CLOCK_H
 #define ARCH_CLOCK_H
 
-#include <lichen/types.h>
-#include <time.h>
+#include <lichen/timer.h>
 
 static inline u64 clock_ticks_of(nsec_t ns)
 {
@@ -13,10 +12,7 @@ static inline u64 clock_ticks_of(nsec_t ns)
 
 static inline u64 clock_ticks(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+	return time_monotonic();
 }
 
 #endif
