@@ -17,7 +17,7 @@ SYSTEMS = {
     "lichen": (["--cpus", "2"], "nvme", ("/dev/vdb", "/dev/vdc")),
     "linux-frontend": (["--guest", "linux", "--cpus", "2"], "nvme", ("/dev/vdb", "/dev/vdc")),
 }
-DEFAULT = ("linux", "lichen-direct", "lichen")
+DEFAULT = ("linux", "linux-frontend", "lichen-direct", "lichen")
 
 # The second disk, for buffered I/O: an ext4 file system with the features of the root's (images/build).
 FILES_MIB = 640
