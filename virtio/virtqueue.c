@@ -107,6 +107,12 @@ struct virtqueue *virtqueue_create(u16 index, u16 size, u32 indirect_size, bool 
 
 void virtqueue_destroy(struct virtqueue *queue)
 {
+	unsigned long flags = spin_lock_irqsave(&queue->lock);
+
+	/* The timer, if it runs just now, does not start itself again. */
+	queue->batched = false;
+	queue->batch_depth = 0;
+	spin_unlock_irqrestore(&queue->lock, flags);
 	timer_cancel(&queue->batch_timer);
 	if (queue->ring_page)
 		page_put(queue->ring_page);

@@ -56,7 +56,7 @@ struct block_queue {
 	spinlock_t lock; /* producers of the ring, and what has ended */
 	struct block_request *requests; /* one a head; they stay from reset to reset */
 	unsigned int request_count;
-	struct block_request *polled_last; /* of those to be asked for; the consumer's, as `chain` */
+	struct block_request *polled_last; /* one that stands for those to be asked for; the consumer's, as `chain` */
 	struct watch watch;
 	struct vring_chain chain;
 };

@@ -111,17 +111,20 @@ static bool request_reapable(const struct block_request *request)
 
 /*
  * All of a queue's polled requests are made by one thread on one CPU, so that they lie in one queue of the device: any that it has
- * been given (it has a cookie then) stands for all. The last one made is nearly always the last to end.
+ * been given (it has a cookie then) stands for all. The last one made is nearly always the last to end; where it was not, one that
+ * is still under way takes its place.
  */
-static struct block_request *reapable(const struct block_queue *queue)
+static struct block_request *reapable(struct block_queue *queue)
 {
 	unsigned int i;
 
 	if (likely(queue->polled_last && request_reapable(queue->polled_last)))
 		return queue->polled_last;
 	for (i = 0; i < queue->request_count; i++)
-		if (request_reapable(&queue->requests[i]))
-			return &queue->requests[i];
+		if (request_reapable(&queue->requests[i])) {
+			queue->polled_last = &queue->requests[i];
+			return queue->polled_last;
+		}
 	return NULL;
 }
 
