@@ -49,12 +49,13 @@ class Error(Exception):
     """The text is for the user."""
 
 
-def devices_file(directory, disks=2):
-    """The driver domain's own configuration, with the benchmark's disks as further block devices like its first."""
+def devices_file(directory, disks=2, poll=None):
+    """The driver domain's own configuration, with the benchmark's disks as further block devices like its first, or polled as said."""
     with open(os.path.join(SOURCE, "driver-domain/lichen.conf")) as file:
         lines = file.read().splitlines()
     index = max(i for i, line in enumerate(lines) if line.split()[:1] == ["blk"])
-    lines[index + 1:index + 1] = [lines[index].replace("/dev/nvme0n1", f"/dev/nvme{i}n1") for i in range(1, disks + 1)]
+    like = lines[index] + (f" poll={poll}" if poll else "")
+    lines[index + 1:index + 1] = [like.replace("/dev/nvme0n1", f"/dev/nvme{i}n1") for i in range(1, disks + 1)]
     path = os.path.join(directory, "lichen.conf")
     with open(path, "w") as file:
         file.write("\n".join(lines) + "\n")
@@ -97,7 +98,7 @@ def command_of(name, options, directory, image):
     command += ["--build", options.build] if getattr(options, "build", None) else []
     command += ["--trace", options.trace] if getattr(options, "trace", None) else []
     if device == "nvme" and "linux-bare" not in run:
-        command += ["--devices", devices_file(directory)]
+        command += ["--devices", devices_file(directory, poll=getattr(options, "poll", None))]
     command += ["--put", os.path.join(BUILD, "tests/bench/latency") + ":/root/latency"]
     if name.startswith("linux"):
         for module in ("pmu.ko", "frontend.ko"):
