@@ -642,6 +642,87 @@ static void test(const char *options, size_t mib, u32 seed, u32 operations)
 	fflush(stdout);
 }
 
+/*
+ * A direct write of half blocks that begins and ends in holes and meets written blocks between them, all in pages with both: what goes by
+ * way of the page cache leaves no page behind that would be written once more.
+ */
+static void test_direct_parts(const char *options)
+{
+	struct memory_disk disk;
+	struct page *page = page_alloc(7, ALLOC_POOL);
+	char *data = page_address(page);
+	struct name name = as_name("file");
+	struct node node = {.type = 'f', .size = 86753, .data = calloc(1, 86753)};
+	struct inode *inode;
+
+	image_make(options, 16);
+	memory_disk_init(&disk, image, image_bytes);
+	CHECK(!fs_mount(&disk, false, &sb));
+	inode = (struct inode *)async_run(do_create, .dir = sb->root->inode, .name = &name, .mode = S_IFREG | 0644);
+	CHECK(!IS_ERR(inode));
+	memset(node.data + 50656, 'o', 875);
+	CHECK(async_run(do_io, .inode = inode, .write = true, .buf = node.data + 50656, .n = 875, .pos = 50656) == 875);
+	CHECK(!async_run(do_size, .inode = inode, .size = node.size) && !async_run(do_fsync, .inode = inode));
+	for (u32 i = 0; i < 26624; i++)
+		data[i] = node.data[35328 + i] = (char)(i / 512 + 1);
+	CHECK(async_run(do_io, .inode = inode, .write = true, .flags = O_DIRECT, .buf = data, .n = 26624, .pos = 35328) == 26624);
+	compare(inode, &node, 0, node.size, true);
+	compare(inode, &node, 0, node.size, false);
+	put(inode);
+	CHECK(!fs_unmount(sb));
+	image_check();
+	page_put(page);
+	free(node.data);
+	free(image);
+	printf("ok: a direct write in parts, %s\n", options);
+}
+
+ASYNC(do_fill, struct inode *inode; struct page **pages; u32 count; u64 index;)
+{
+	ASYNC_BEGIN;
+	AWAIT_OP(f->inode->cache.ops->read, page_cache_read, .cache = &f->inode->cache, .pages = f->pages, .count = f->count, .index = f->index);
+	ASYNC_RETURN(RESULT);
+	ASYNC_END;
+}
+
+/* Read-ahead that was under way when the file was truncated: pages in part or wholly behind its end. */
+static void test_read_behind_end(const char *options, u32 size, u64 index)
+{
+	struct memory_disk disk;
+	struct page *pages[4];
+	char *content = malloc(size + 1);
+	struct name name = as_name("file");
+	struct inode *inode;
+
+	image_make(options, 16);
+	memory_disk_init(&disk, image, image_bytes);
+	CHECK(!fs_mount(&disk, false, &sb));
+	inode = (struct inode *)async_run(do_create, .dir = sb->root->inode, .name = &name, .mode = S_IFREG | 0644);
+	CHECK(!IS_ERR(inode));
+	memset(content, 'x', size);
+	CHECK(!size || async_run(do_io, .inode = inode, .write = true, .buf = content, .n = size) == size);
+	CHECK(!async_run(do_fsync, .inode = inode));
+	for (u32 i = 0; i < ARRAY_SIZE(pages); i++) {
+		pages[i] = page_alloc(0, ALLOC_POOL);
+		memset(page_address(pages[i]), 0xaa, PAGE_SIZE);
+		page_set(pages[i], PAGE_LOCKED);
+		page_get(pages[i]); /* filled, they are let go */
+	}
+	CHECK(!async_run(do_fill, .inode = inode, .pages = pages, .count = ARRAY_SIZE(pages), .index = index));
+	for (u32 i = 0; i < ARRAY_SIZE(pages); i++) {
+		const char *data = page_address(pages[i]);
+
+		for (u32 at = 0; at < PAGE_SIZE; at++)
+			CHECK(data[at] == ((index + i) * PAGE_SIZE + at < size ? 'x' : 0));
+	}
+	put(inode);
+	CHECK(!fs_unmount(sb));
+	image_check();
+	free(content);
+	free(image);
+	printf("ok: pages from %llu on of a file of %u bytes, %s\n", (unsigned long long)index, size, options);
+}
+
 /* One directory with so many names that its index gets a second level. */
 static void test_names(const char *options, size_t mib, u32 count)
 {
@@ -779,6 +860,14 @@ int main(int argc, char **argv)
 	if (argc <= 1) {
 		test_names("-b 1024", 32, 12000);
 		test_names("-b 4096 -O ^metadata_csum", 32, 4000);
+		test_direct_parts("-b 1024");
+		test_direct_parts("-b 2048");
+		test_read_behind_end("-b 4096", 0, 0);
+		test_read_behind_end("-b 4096", 0, 9);
+		test_read_behind_end("-b 1024", 5000, 1);
+		test_read_behind_end("-b 1024", 5000, 3);
+		test_read_behind_end("-b 4096", 50000, 10);
+		test_read_behind_end("-b 4096", 50000, 13);
 		for (u32 i = 0; i < 8; i++)
 			test_power_cut(i);
 	}

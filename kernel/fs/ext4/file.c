@@ -193,15 +193,17 @@ ASYNC(direct_write, struct file *file; struct kiov *from; u64 pos; u32 flags; st
 			f->error = RESULT;
 			break;
 		}
-		f->pos += (u64)RESULT;
-		f->done += (size_t)RESULT;
+		f->n = (size_t)RESULT;
+		f->pos += f->n;
+		f->done += f->n;
 		if (f->pos > f->inode->size) {
 			f->inode->size = f->pos;
 			inode_dirty(f->inode);
 		}
+		/* Before the next part: a page with blocks of both would be written once more, with this part's as they were. */
+		if (f->inode->cache.count)
+			AWAIT(page_cache_drop, .cache = &f->inode->cache, .start = f->pos - f->n, .end = f->pos);
 	}
-	if (f->inode->cache.count)
-		AWAIT(page_cache_drop, .cache = &f->inode->cache, .start = f->pos - f->done, .end = f->pos);
 out:
 	rwlock_write_unlock(&f->inode->lock);
 	ASYNC_RETURN(f->done ? (long)f->done : f->error);

@@ -296,8 +296,8 @@ ASYNC(pages_read, PAGE_CACHE_READ_ARGS struct ext4_map map; u64 pos; u64 end; u6
 	ASYNC_BEGIN;
 	f->pos = f->index << PAGE_SHIFT;
 	f->limit = (f->index + f->count) << PAGE_SHIFT;
-	/* Whole blocks: what lies behind the end of file is zero. */
-	f->end = min(f->limit, align_up(f->cache->inode->size, (u64)fs->block_size));
+	/* Whole blocks: what lies behind the end of file is zero. That may be all, when the file was truncated meanwhile. */
+	f->end = max(f->pos, min(f->limit, align_up(f->cache->inode->size, (u64)fs->block_size)));
 	MAP_READ_LOCK(node);
 	while (f->pos < f->end) {
 		fs = cache_fs(f->cache);
