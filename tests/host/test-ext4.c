@@ -642,6 +642,28 @@ static void test(const char *options, size_t mib, u32 seed, u32 operations)
 	fflush(stdout);
 }
 
+/* A fresh file system with one empty file, which is returned with a reference. */
+static struct inode *mount_one_file(const char *options, struct memory_disk *disk)
+{
+	struct name name = as_name("file");
+	struct inode *inode;
+
+	image_make(options, 16);
+	memory_disk_init(disk, image, image_bytes);
+	CHECK(!fs_mount(disk, false, &sb));
+	inode = (struct inode *)async_run(do_create, .dir = sb->root->inode, .name = &name, .mode = S_IFREG | 0644);
+	CHECK(!IS_ERR(inode));
+	return inode;
+}
+
+static void unmount_one_file(struct inode *inode)
+{
+	put(inode);
+	CHECK(!fs_unmount(sb));
+	image_check();
+	free(image);
+}
+
 /*
  * A direct write of half blocks that begins and ends in holes and meets written blocks between them, all in pages with both: what goes by
  * way of the page cache leaves no page behind that would be written once more.
@@ -651,15 +673,9 @@ static void test_direct_parts(const char *options)
 	struct memory_disk disk;
 	struct page *page = page_alloc(7, ALLOC_POOL);
 	char *data = page_address(page);
-	struct name name = as_name("file");
 	struct node node = {.type = 'f', .size = 86753, .data = calloc(1, 86753)};
-	struct inode *inode;
+	struct inode *inode = mount_one_file(options, &disk);
 
-	image_make(options, 16);
-	memory_disk_init(&disk, image, image_bytes);
-	CHECK(!fs_mount(&disk, false, &sb));
-	inode = (struct inode *)async_run(do_create, .dir = sb->root->inode, .name = &name, .mode = S_IFREG | 0644);
-	CHECK(!IS_ERR(inode));
 	memset(node.data + 50656, 'o', 875);
 	CHECK(async_run(do_io, .inode = inode, .write = true, .buf = node.data + 50656, .n = 875, .pos = 50656) == 875);
 	CHECK(!async_run(do_size, .inode = inode, .size = node.size) && !async_run(do_fsync, .inode = inode));
@@ -668,12 +684,9 @@ static void test_direct_parts(const char *options)
 	CHECK(async_run(do_io, .inode = inode, .write = true, .flags = O_DIRECT, .buf = data, .n = 26624, .pos = 35328) == 26624);
 	compare(inode, &node, 0, node.size, true);
 	compare(inode, &node, 0, node.size, false);
-	put(inode);
-	CHECK(!fs_unmount(sb));
-	image_check();
+	unmount_one_file(inode);
 	page_put(page);
 	free(node.data);
-	free(image);
 	printf("ok: a direct write in parts, %s\n", options);
 }
 
@@ -691,14 +704,8 @@ static void test_read_behind_end(const char *options, u32 size, u64 index)
 	struct memory_disk disk;
 	struct page *pages[4];
 	char *content = malloc(size + 1);
-	struct name name = as_name("file");
-	struct inode *inode;
+	struct inode *inode = mount_one_file(options, &disk);
 
-	image_make(options, 16);
-	memory_disk_init(&disk, image, image_bytes);
-	CHECK(!fs_mount(&disk, false, &sb));
-	inode = (struct inode *)async_run(do_create, .dir = sb->root->inode, .name = &name, .mode = S_IFREG | 0644);
-	CHECK(!IS_ERR(inode));
 	memset(content, 'x', size);
 	CHECK(!size || async_run(do_io, .inode = inode, .write = true, .buf = content, .n = size) == size);
 	CHECK(!async_run(do_fsync, .inode = inode));
@@ -715,11 +722,8 @@ static void test_read_behind_end(const char *options, u32 size, u64 index)
 		for (u32 at = 0; at < PAGE_SIZE; at++)
 			CHECK(data[at] == ((index + i) * PAGE_SIZE + at < size ? 'x' : 0));
 	}
-	put(inode);
-	CHECK(!fs_unmount(sb));
-	image_check();
+	unmount_one_file(inode);
 	free(content);
-	free(image);
 	printf("ok: pages from %llu on of a file of %u bytes, %s\n", (unsigned long long)index, size, options);
 }
 
